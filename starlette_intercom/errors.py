@@ -69,7 +69,7 @@ class Retry(IntercomError):
         after: seconds from now, zero or more.
     """
 
-    def __init__(self, *, after: float | None = None) -> None:
+    def __init__(self, after: float | None = None) -> None:
         if after is not None and not 0 <= after < float("inf"):
             raise ValueError("Retry(after=…) takes seconds from now, zero or more.")
         super().__init__("Retry" if after is None else f"Retry after {after:g} s")
