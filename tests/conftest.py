@@ -1,0 +1,12 @@
+"""What all tests share: both event loops."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Run every anyio test on both event loops."""
+    backend: str = request.param
+    return backend
