@@ -1,0 +1,1 @@
+"""Receive Intercom webhooks and send Intercom data events, on any ASGI app."""

@@ -1,0 +1,1 @@
+"""The record of deliveries: what was accepted and what became of it."""
