@@ -49,7 +49,7 @@ class _Group:
     """The unfinished deliveries of one group, in order: only the first may run, and only when none does."""
 
     members: list[tuple[tuple[int, int], str]] = field(default_factory=list)
-    running: bool = False
+    running: _Record | None = None
 
 
 class MemoryInbox(Inbox):
@@ -130,8 +130,8 @@ class MemoryInbox(Inbox):
         self._pass_time(now)
         claims: list[Claim] = []
         if ids is not None:
-            for id in ids[:limit]:
-                record = self._records.get(id)
+            for name in ids[:limit]:
+                record = self._records.get(name)
                 if record is not None and record.state is _WAITING and self._may_run(record):
                     claims.append(self._take(record, now + lease))
             return claims
@@ -157,12 +157,19 @@ class MemoryInbox(Inbox):
         until = self._clock() + lease
         lost = []
         for claim in claims:
-            record = self._records.get(claim.delivery.id)
-            if record is None or record.state is not _RUNNING or record.fencing != claim.delivery.fencing:
+            try:
+                record = self._held(claim)
+            except LeaseLost:
                 lost.append(claim)
-            else:
-                record.until = until
-                self._set_timer(record)
+                continue
+            if record.group is not None:
+                group = self._groups[record.group]
+                if group.running not in (None, record):
+                    lost.append(claim)
+                    continue
+                group.running = record
+            record.state, record.until, record.recovered = _RUNNING, until, False
+            self._set_timer(record)
         return lost
 
     async def mark(self, claim: Claim, *, done: frozenset[str], failures: tuple[Failure, ...]) -> None:
@@ -204,7 +211,7 @@ class MemoryInbox(Inbox):
         """Put a delivery into the dead letters."""
         record = self._held(claim)
         record.done, record.failures, record.handlers = done, failures, handlers
-        record.state, record.until = _DEAD, self._clock()
+        record.state, record.until, record.recovered = _DEAD, self._clock(), False
         self._leave(record)
 
     async def dispatch(self, limit: int, *, again_after: float) -> Sequence[str]:
@@ -291,7 +298,7 @@ class MemoryInbox(Inbox):
         record.fencing = next(self._numbers)
         self._set_timer(record)
         if record.group is not None:
-            self._groups[record.group].running = True
+            self._groups[record.group].running = record
         return Claim(
             delivery=Delivery(
                 id=record.id,
@@ -307,9 +314,10 @@ class MemoryInbox(Inbox):
         )
 
     def _held(self, claim: Claim) -> _Record:
-        self._pass_time(self._clock())
         record = self._records.get(claim.delivery.id)
-        if record is None or record.state is not _RUNNING or record.fencing != claim.delivery.fencing:
+        # A lease that ran out still counts until somebody else claims the delivery.
+        held = record is not None and (record.state is _RUNNING or record.recovered)
+        if record is None or not held or record.fencing != claim.delivery.fencing:
             raise LeaseLost(f"The lease on {claim.delivery.id} is not the current one.")
         return record
 
@@ -334,7 +342,8 @@ class MemoryInbox(Inbox):
         """A delivery no longer runs, and is not finished."""
         if record.group is not None:
             group = self._groups[record.group]
-            group.running = False
+            if group.running is record:
+                group.running = None
             self._offer_first(group)
 
     def _leave(self, record: _Record) -> None:
@@ -343,7 +352,8 @@ class MemoryInbox(Inbox):
             return
         group = self._groups[record.group]
         group.members.remove((record.order, record.id))
-        group.running = False
+        if group.running is record:
+            group.running = None
         if group.members:
             self._offer_first(group)
         else:
@@ -359,7 +369,7 @@ class MemoryInbox(Inbox):
         if record.group is None:
             return True
         group = self._groups[record.group]
-        return not group.running and group.members[0][1] == record.id
+        return group.running is None and group.members[0][1] == record.id
 
     def _is_ready(self, record: _Record, since: float) -> bool:
         current = self._records.get(record.id) is record and record.state is _WAITING and record.until == since
@@ -367,7 +377,7 @@ class MemoryInbox(Inbox):
 
     def _offer_first(self, group: _Group) -> None:
         first = self._records[group.members[0][1]]
-        if not group.running and first.state is _WAITING:
+        if group.running is None and first.state is _WAITING:
             self._offer(first)
 
     def _offer(self, record: _Record) -> None:
