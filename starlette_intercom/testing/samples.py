@@ -78,7 +78,7 @@ def _put(target: Any, keys: list[str], value: object, path: str) -> None:
     """Put a value where the keys lead, making objects on the way where there is nothing or null."""
     *way, last = keys
     for key in way:
-        place = _place(target, key, path)
+        place: Any = _place(target, key, path)
         found = target[place] if isinstance(target, list) else target.get(place)
         if found is None:
             found = target[place] = {}
