@@ -1,7 +1,7 @@
 """What to test with: samples of notifications, signatures, and an Intercom of your own.
 
-The conformance suite for inboxes is ``starlette_intercom.testing.conformance``; it needs pytest and Hypothesis, so it is
-imported from there.
+The conformance suite for inboxes is ``starlette_intercom.testing.conformance``; it needs pytest and Hypothesis, so it
+is imported from there.
 """
 
 from .fake_intercom import FakeIntercom, FakeRequest, Fault
