@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
 
+import anyio
 import msgspec
 
-from starlette_intercom import HandlerRegistry, Inbox, MemoryInbox, Processor, VerifiedBody, VerifiedNotification
-from starlette_intercom.inbox.contract import DeadLetter
+from starlette_intercom import (
+    DeadLetter,
+    HandlerRegistry,
+    Inbox,
+    MemoryInbox,
+    Notification,
+    Processor,
+    Stats,
+    TaskGroupRunner,
+    VerifiedBody,
+    VerifiedNotification,
+)
 from starlette_intercom.notification import dedupe_key_of
 from starlette_intercom.testing import sample
 
@@ -88,3 +101,50 @@ class Stage:
         """Return the one dead letter that there is."""
         (letter,) = await self.inbox.list_dead()
         return letter
+
+    async def finished(self, count: int) -> Stats:
+        """Wait until so many deliveries are completed or dead."""
+        for _ in range(10_000):
+            stats = await self.inbox.stats()
+            if stats.done + stats.dead >= count:
+                return stats
+            await anyio.sleep(0.001)
+        raise AssertionError(f"still not finished: {stats}")
+
+
+class Group:
+    """Handlers that note their runs and fail as often as they are told to."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.ran: list[str] = []
+
+    def add(self, name: str, *errors: BaseException, **options: Any) -> None:
+        pending = list(errors)
+
+        async def handler(notification: Notification) -> None:
+            self.ran.append(name)
+            if pending:
+                raise pending.pop(0)
+
+        self.stage.handlers.on(TOPIC, handler=handler, name=name, **options)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    for _ in range(10_000):
+        if condition():
+            return
+        await anyio.sleep(0.001)
+    raise AssertionError("it has not come about")
+
+
+@asynccontextmanager
+async def running(stage: Stage, runner: TaskGroupRunner, *, drain: float = 10) -> AsyncIterator[None]:
+    """Have a runner work, and drain it afterwards."""
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            await runner.start(stage.processor, group)
+            yield
+            await runner.drain(drain)
+            assert not runner.alive

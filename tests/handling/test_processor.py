@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import msgspec
 import pytest
 
 from starlette_intercom import Backoff, Delivery, Failure, Notification, Reject, Retry
-from tests.handling.kit import TOPIC, Stage
+from tests.handling.kit import TOPIC, Group, Stage
 
 pytestmark = pytest.mark.anyio
 
@@ -17,29 +16,6 @@ pytestmark = pytest.mark.anyio
 class Contact(msgspec.Struct):
     id: str
     age: int
-
-
-class Unlikely(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError("not even this works")
-
-
-class Group:
-    """Handlers that note their runs and fail as often as they are told to."""
-
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        self.ran: list[str] = []
-
-    def add(self, name: str, *errors: BaseException, **options: Any) -> None:
-        pending = list(errors)
-
-        async def handler(notification: Notification) -> None:
-            self.ran.append(name)
-            if pending:
-                raise pending.pop(0)
-
-        self.stage.handlers.on(TOPIC, handler=handler, name=name, **options)
 
 
 @pytest.fixture
@@ -186,48 +162,6 @@ async def test_attempts_are_counted_for_each_handler(group: Group) -> None:
     await group.stage.work_off()
     assert (group.ran.count("two"), group.ran.count("four")) == (2, 4)
     assert (await group.stage.dead()).handlers == ("two", "four")
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        SystemExit(3),
-        GeneratorExit(),
-        MemoryError(),
-        RecursionError(),
-        StopIteration(),
-        StopAsyncIteration(),
-        AssertionError(),
-        Unlikely(),
-        TimeoutError(),
-        ExceptionGroup("several", [ValueError(), Retry(5)]),
-        BaseExceptionGroup("several", [SystemExit()]),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-async def test_whatever_a_handler_raises_hurts_nobody(group: Group, error: BaseException) -> None:
-    stage = group.stage
-    group.add("first")
-    group.add("raises", error)
-    group.add("last")
-    await stage.deliver()
-    await stage.work_off()
-    assert group.ran == ["first", "raises", "last", "raises"]
-    assert (await stage.inbox.stats()).done == 1
-
-
-async def test_a_recursion_without_end_is_a_failure(stage: Stage) -> None:
-    def down(notification: Notification) -> None:
-        down(notification)
-
-    async def down_async(notification: Notification) -> None:
-        await down_async(notification)
-
-    stage.handlers.on(TOPIC, handler=down, retries=0)
-    stage.handlers.on(TOPIC, handler=down_async, retries=0)
-    await stage.deliver()
-    await stage.work_off()
-    assert [failure.error for failure in (await stage.dead()).failures] == ["RecursionError"] * 2
 
 
 async def test_a_payload_that_does_not_fit_names_the_field(stage: Stage) -> None:
