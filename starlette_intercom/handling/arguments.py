@@ -144,7 +144,8 @@ def _parameters_of(function: Function) -> list[inspect.Parameter]:
     except (TypeError, ValueError):  # built in, without a signature: give it the notification
         return [inspect.Parameter("notification", inspect.Parameter.POSITIONAL_ONLY)]
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [parameter for parameter in parameters if parameter.kind not in variable]
+    given = function.keywords if isinstance(function, partial) else {}
+    return [parameter for parameter in parameters if parameter.kind not in variable and parameter.name not in given]
 
 
 def _hints_of(function: Function) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import msgspec
 from .. import messages
 from ..errors import ConfigurationError
 from ..known_topics import KNOWN_TOPICS, TopicName
+from ..payload import check_kind
 from ..topics import check_pattern, matches, suggest
 from .arguments import Arguments, Function, is_asynchronous, name_of, refuse_generator
 from .schedule import Backoff
@@ -158,6 +159,8 @@ class HandlerRegistry:
             raise ConfigurationError("retries must be a whole number from 0 to 100.")
         if timeout is not None and not 0 < timeout < float("inf"):
             raise ConfigurationError("timeout is in seconds and must be positive, or None for no limit.")
+        if item is not None:
+            check_kind(item)
 
         def register(function: FunctionT) -> FunctionT:
             if not callable(function):

@@ -58,5 +58,3 @@ async def test_a_recursion_without_end_is_a_failure() -> None:
     await stage.deliver()
     await stage.work_off()
     assert [failure.error for failure in (await stage.dead()).failures] == ["RecursionError"] * 2
-
-
