@@ -10,7 +10,6 @@ from typing import Any
 
 import anyio
 import anyio.abc
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from ..errors import (
     ContactNotFound,
@@ -101,6 +100,7 @@ class Background:
         self._concurrency = concurrency
         self._buffer = buffer
         self._on_failure = on_failure
+        self._feed, self._entries = anyio.create_memory_object_stream[tuple[OutboxEntry, float]]()
         self._batches: deque[_Batch] = deque()
         self._held: set[int] = set()  # taken from the outbox, and neither done nor given back
         self._settled: list[int] = []  # of these, what needs not be sent any more
@@ -140,12 +140,10 @@ class Background:
         Args:
             task_group: where they run. They raise nothing into it.
         """
-        feed, entries = anyio.create_memory_object_stream[tuple[OutboxEntry, float]]()
         task_group.start_soon(self._write)
-        task_group.start_soon(self._load, feed)
-        with entries:
-            for _ in range(self._concurrency):
-                task_group.start_soon(self._work, entries.clone())
+        task_group.start_soon(self._load)
+        for _ in range(self._concurrency):
+            task_group.start_soon(self._work)
 
     async def flush(self, timeout: float | None) -> int:
         """Wait until everything in the outbox that may be sent now has been sent.
@@ -164,6 +162,8 @@ class Background:
 
     async def finish(self) -> None:
         """Leave the outbox as the next process should find it. Call it after the tasks have ended."""
+        self._feed.close()
+        self._entries.close()
         with anyio.move_on_after(_LAST_WRITE, shield=True):
             try:
                 await self._settle()
@@ -181,6 +181,11 @@ class Background:
                 # In this order, since what is settled makes room.
                 await self._settle()
                 await self._store()
+            except OutboxFull:
+                # What gets settled makes room, here or in another process.
+                with anyio.move_on_after(_RETRY_STORING):
+                    await self._wake_writer.wait()
+                self._wake_writer.set()
             except Exception as error:
                 logger.error("The events outbox fails (%s); trying again", type(error).__name__)
                 await anyio.sleep(_RETRY_STORING)
@@ -209,22 +214,22 @@ class Background:
             if not self._batches[0].bodies:
                 self._batches.popleft()
 
-    async def _load(self, feed: MemoryObjectSendStream[tuple[OutboxEntry, float]]) -> None:
+    async def _load(self) -> None:
         """Take what waits in the outbox and hand it to the workers."""
-        with feed:
-            while True:
-                self._wake_loader = anyio.Event()
-                now = anyio.current_time()
-                pause = self._paused_until - now
-                if pause <= 0:
-                    for entry in (entries := await self._take()):
-                        await feed.send((entry, now))
-                    if entries:
-                        continue
-                if not self._unstored and not self._held:
-                    self._drained.set()
-                with anyio.move_on_after(min(pause, _POLL) if pause > 0 else _POLL):
-                    await self._wake_loader.wait()
+        while True:
+            self._wake_loader = anyio.Event()
+            now = anyio.current_time()
+            pause = self._paused_until - now
+            if pause <= 0:
+                entries = await self._take()
+                for entry in entries:
+                    await self._feed.send((entry, now))
+                if entries:
+                    continue
+            if not self._unstored and not self._held:
+                self._drained.set()
+            with anyio.move_on_after(pause if 0 < pause < _POLL else _POLL):
+                await self._wake_loader.wait()
 
     async def _take(self) -> list[OutboxEntry]:
         try:
@@ -235,14 +240,13 @@ class Background:
         self._held.update(entry.id for entry in entries)
         return entries
 
-    async def _work(self, entries: MemoryObjectReceiveStream[tuple[OutboxEntry, float]]) -> None:
-        with entries:
-            async for entry, taken in entries:
-                now = anyio.current_time()
-                if now < self._paused_until or now - taken > _LONGEST_WAIT:
-                    await self._give_back(entry)
-                else:
-                    await self._send(entry)
+    async def _work(self) -> None:
+        async for entry, taken in self._entries:
+            now = anyio.current_time()
+            if now < self._paused_until or now - taken > _LONGEST_WAIT:
+                await self._give_back(entry)
+            else:
+                await self._send(entry)
 
     async def _send(self, entry: OutboxEntry) -> None:
         try:

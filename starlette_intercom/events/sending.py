@@ -56,7 +56,7 @@ class Sender:
     Args:
         http_client: what sends.
         base_address: where to, without a slash at its end.
-        headers: the headers of every request.
+        headers: the headers of every request; None if the client has them.
         access_token: the token in them, to be kept out of errors.
         window: the rate window.
         concurrency: requests under way at once.
@@ -68,7 +68,7 @@ class Sender:
         http_client: HttpClient,
         *,
         base_address: str,
-        headers: Mapping[str, str],
+        headers: Mapping[str, str] | None,
         access_token: str,
         window: RateWindow,
         concurrency: int,
