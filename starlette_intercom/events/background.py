@@ -45,7 +45,8 @@ class _Batch:
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
-        self.stored = anyio.Event()
+        self.stored = False
+        self.settled = anyio.Event()
 
 
 class Enqueued:
@@ -55,7 +56,12 @@ class Enqueued:
         self._batch = batch
 
     def __await__(self) -> Generator[Any, Any, None]:
-        return self._batch.stored.wait().__await__()
+        return self._wait().__await__()
+
+    async def _wait(self) -> None:
+        await self._batch.settled.wait()
+        if not self._batch.stored:
+            raise EventError("The events client was closed, and its outbox did not take the event")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,7 @@ class Background:
         self._wake_loader = anyio.Event()
         self._drained = anyio.Event()
         self._paused_until = 0.0
+        self._closing = False
         self._enqueued = self._unstored = self._sent = self._refused = 0
 
     def statistics(self) -> EventsStatistics:
@@ -122,7 +129,10 @@ class Background:
 
         Raises:
             OutboxFull: too many events wait for the outbox.
+            EventError: the outbox is about to be closed.
         """
+        if self._closing:
+            raise EventError("The events client is being closed; the event was not taken")
         if self._unstored >= self._buffer:
             raise OutboxFull(f"{self._unstored} events wait for the outbox")
         if not self._batches or len(self._batches[-1].bodies) >= MAX_BATCH:
@@ -162,6 +172,7 @@ class Background:
 
     async def finish(self) -> None:
         """Leave the outbox as the next process should find it. Call it after the tasks have ended."""
+        self._closing = True
         self._feed.close()
         self._entries.close()
         with anyio.move_on_after(_LAST_WRITE, shield=True):
@@ -170,7 +181,11 @@ class Background:
                 await self._store()
                 await self._outbox.release(list(self._held))
             except Exception:
-                logger.exception("The events outbox failed at shutdown; %d events are not in it", self._unstored)
+                logger.exception("The events outbox failed at shutdown")
+        if self._unstored:
+            logger.error("%d enqueued events are lost: the outbox did not take them", self._unstored)
+        for batch in self._batches:
+            batch.settled.set()
 
     async def _write(self) -> None:
         """Put what was enqueued into the outbox, and take out what is settled; many at a time share a commit."""
@@ -209,7 +224,8 @@ class Background:
             await self._outbox.put(bodies)
             self._batches.popleft()
             self._unstored -= len(bodies)
-            batch.stored.set()
+            batch.stored = True
+            batch.settled.set()
             self._wake_loader.set()
             if not self._batches[0].bodies:
                 self._batches.popleft()

@@ -254,6 +254,7 @@ class EventsClient:
         Raises:
             InvalidEvent: the event was not taken; names the field.
             OutboxFull: too many events wait for the outbox.
+            EventError: the client is being closed.
         """
         return self._started().background.enqueue(self._encode(event))
 

@@ -3,6 +3,7 @@
     python tests/benchmarks/events.py speed     # sequential loop, official SDK, raw httpx, track_many: 20 ms latency
     python tests/benchmarks/events.py window    # 10,000 events in windows of 1,667 per 10 s, one process (60 s)
     python tests/benchmarks/events.py shared    # the same in two processes that share the limit (60 s)
+    python tests/benchmarks/events.py faults    # 5,000 events while a tenth of the requests fails
     python tests/benchmarks/events.py memory    # a million events from a generator, in-process transport (minutes)
 
 The fake runs in a process of its own. CPU is the client's process alone. The official SDK is measured if it can be
@@ -15,6 +16,7 @@ import argparse
 import importlib.util
 import json
 import multiprocessing
+import random
 import resource
 import socket
 import statistics
@@ -30,15 +32,30 @@ import httpx
 import uvicorn
 
 from starlette_intercom.events import Event, EventsClient
-from starlette_intercom.testing import FakeIntercom
+from starlette_intercom.testing import FakeIntercom, Fault
 
 TOKEN = "bench-token"
 ENOUGH = 10_000_000  # a limit that is never reached
 
 
-def serve_fake(pipe: Connection, listener: socket.socket, limit: int, latency: float) -> None:
+def some_faults(share: float) -> Iterator[Fault | None]:
+    chance = random.Random(1)
+    kinds: tuple[Fault, ...] = ("rate_limit", "server_error", "reset", "lost", "slow")
+    while True:
+        yield chance.choice(kinds) if chance.random() < share else None
+
+
+def serve_fake(pipe: Connection, listener: socket.socket, limit: int, latency: float, fault_share: float) -> None:
     """Run the fake until told to stop; then send what it counted."""
-    fake = FakeIntercom(access_token=TOKEN, limit=limit, latency=latency)
+    # Windows of a second, where a 429 is injected: the fake means it when it says to wait for the reset.
+    fake = FakeIntercom(
+        access_token=TOKEN,
+        limit=limit,
+        window=1.0 if fault_share else 10.0,
+        latency=latency,
+        faults=some_faults(fault_share),
+        slow_for=3.0,
+    )
     config = uvicorn.Config(fake, log_level="critical", access_log=False, date_header=False, lifespan="off")
     server = uvicorn.Server(config)
 
@@ -70,11 +87,13 @@ class Fake:
 
 
 @contextmanager
-def fake_intercom(*, limit: int = ENOUGH, latency: float = 0.0) -> Iterator[Fake]:
+def fake_intercom(*, limit: int = ENOUGH, latency: float = 0.0, fault_share: float = 0.0) -> Iterator[Fake]:
     """Start a fake in a process of its own."""
     ours, theirs = multiprocessing.Pipe()
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
-        process = multiprocessing.Process(target=serve_fake, args=(theirs, listener, limit, latency), daemon=True)
+        process = multiprocessing.Process(
+            target=serve_fake, args=(theirs, listener, limit, latency, fault_share), daemon=True
+        )
         process.start()
         assert ours.recv() == "started"
         yield Fake(f"http://127.0.0.1:{listener.getsockname()[1]}", ours)
@@ -203,6 +222,20 @@ def window(count: int, processes: int) -> None:
     print(f"full windows used: {min(full) / 1667:.2%} at least" if full else "no full window")
 
 
+def faults(count: int) -> None:
+    async def main(address: str) -> None:
+        async with EventsClient(access_token=TOKEN, base_url=address, timeout=1.0) as client:
+            result = await client.track_many(make_events(count))
+            assert result.succeeded == count, result
+
+    with fake_intercom(fault_share=0.1) as fake:
+        began = time.perf_counter()
+        anyio.run(main, fake.address)
+        took = time.perf_counter() - began
+        recorded, _, requests, _ = fake.stop()
+    print(f"{count} events in {took:.1f} s with {requests} requests: {recorded} recorded, each once")
+
+
 def memory(count: int) -> None:
     body = json.dumps({}).encode()
 
@@ -225,10 +258,8 @@ def memory(count: int) -> None:
                 nonlocal highest
                 highest = max(highest, resident())
 
-            done = 0
             began = time.perf_counter()
-            for part in (client.track_many(make_events(count), on_progress=sampled(look, 5_000)),):
-                done += (await part).succeeded
+            done = (await client.track_many(make_events(count), on_progress=sampled(look, 5_000))).succeeded
             took = time.perf_counter() - began
         print(f"{done} events in {took:.0f} s; memory grew by {highest - before:.1f} MiB from {before:.0f} MiB")
 
@@ -249,12 +280,14 @@ def sampled(look: Callable[[object], None], every: int) -> Callable[[object], No
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["speed", "window", "shared", "memory"])
+    parser.add_argument("what", choices=["speed", "window", "shared", "faults", "memory"])
     parser.add_argument("--events", type=int, default=None, help="how many events")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of `speed`")
     arguments = parser.parse_args()
     if arguments.what == "speed":
         speed(arguments.events or 2_000, arguments.rounds)
+    elif arguments.what == "faults":
+        faults(arguments.events or 5_000)
     elif arguments.what == "memory":
         memory(arguments.events or 1_000_000)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -191,6 +192,25 @@ async def test_cancellation_goes_through(http_client: httpx.AsyncClient, source:
         with anyio.CancelScope() as scope:
             await client.track_many(source(events_of(100_000)), on_progress=lambda _: scope.cancel())
     assert scope.cancelled_caught
+
+
+async def test_memory_does_not_grow_with_the_number_of_events() -> None:
+    class Server:
+        async def request(self, method: str, url: str, /, *, content: bytes | None, headers: object) -> httpx.Response:
+            return answer
+
+    answer = httpx.Response(202)
+    async with EventsClient(access_token="t", http_client=Server()) as client:
+        await client.track_many(events_of(100))
+        tracemalloc.start()
+        try:
+            result = await client.track_many(events_of(10_000))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert result.succeeded == 10_000
+    # Events alone would be more than 4 MiB; what there is are the hashes of the last 20,000 for collisions.
+    assert peak < 2.5 * 2**20
 
 
 async def test_events_that_would_collapse_are_warned_of_once(

@@ -13,7 +13,7 @@ import anyio.to_thread
 import httpx
 import pytest
 
-from starlette_intercom.errors import ConfigurationError, ContactNotFound, InvalidEvent, OutboxFull
+from starlette_intercom.errors import ConfigurationError, ContactNotFound, EventError, InvalidEvent, OutboxFull
 from starlette_intercom.events import Event, EventsClient, MemoryOutbox, Money, Outcome, SQLiteOutbox
 from starlette_intercom.testing import FakeIntercom
 
@@ -199,6 +199,36 @@ async def test_an_outbox_that_fails_for_a_while_loses_nothing(
             while await events.flush(1):
                 pass
     assert len(fake.events) == 50
+
+
+async def test_an_outbox_that_never_works_tells_what_is_lost_and_leaves_nobody_waiting(
+    http_client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(MemoryOutbox):
+        async def put(self, bodies: Sequence[bytes]) -> None:
+            raise OSError("disk full")
+
+    async with client_of(http_client, outbox=Broken(), drain_timeout=0.05) as events:
+        handle = events.enqueue(event(1))
+    with pytest.raises(EventError, match="did not take"):
+        await handle
+    assert "1 enqueued events are lost" in caplog.text
+
+
+async def test_nothing_is_taken_while_the_outbox_is_being_closed(http_client: httpx.AsyncClient) -> None:
+    refused: list[EventError] = []
+
+    class Closing(MemoryOutbox):
+        async def release(self, ids: Sequence[int]) -> None:
+            try:
+                events.enqueue(event(2))
+            except EventError as error:
+                refused.append(error)
+
+    events = client_of(http_client, outbox=Closing())
+    async with events:
+        pass
+    assert len(refused) == 1
 
 
 async def test_an_outbox_that_cannot_be_opened_fails_at_the_start(
