@@ -36,6 +36,7 @@ class _Tries:
     """What became of the tries of one request so far."""
 
     def __init__(self) -> None:
+        self.begun = False
         self.failed = 0
         self.last: EventApiError | None = None
 
@@ -43,7 +44,7 @@ class _Tries:
         """Make the error for a deadline that ran out."""
         if self.last is not None:
             return self.last
-        if self.failed:
+        if self.begun:
             return IntercomUnavailable("Intercom could not be reached before the deadline")
         return RateLimited("The rate window had no room for the request before the deadline", status=None)
 
@@ -132,7 +133,8 @@ class Sender:
                 if status == 429 and wait is not None:
                     # For everybody, and not all at the same moment in every process.
                     self._window.block(received, wait + random.uniform(0.0, 0.05))  # noqa: S311 - spreads load
-                    continue
+                    if tries.failed == 1:
+                        continue
                 await anyio.sleep(max(wait or 0.0, pause_before(tries.failed, random.random())))  # noqa: S311
             else:
                 tries.failed += 1
@@ -152,6 +154,7 @@ class Sender:
         self, method: str, url: str, body: bytes | None, tries: _Tries
     ) -> tuple[HttpResponse | None, WindowReport | None, float]:
         """Send the request once; the answer is None where there was none."""
+        tries.begun = True
         sent = anyio.current_time()
         answer: HttpResponse | None = None
         report: WindowReport | None = None

@@ -172,6 +172,19 @@ async def test_a_server_that_does_not_answer_costs_one_try_only() -> None:
     assert calls == 2
 
 
+async def test_a_deadline_within_the_first_try_means_unavailable() -> None:
+    class Silent:
+        async def request(
+            self, method: str, url: str, /, *, content: bytes | None, headers: Mapping[str, str] | None
+        ) -> httpx.Response:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    async with client_of(Silent(), deadline=0.05) as events:
+        with pytest.raises(IntercomUnavailable):
+            await events.track("placed-order", user_id="u1")
+
+
 async def test_cancellation_goes_through() -> None:
     http_client, _ = answering(httpx.Response(503))
     finished = False
