@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Generic, Never, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Never, Self, TypeVar
 
 import msgspec
 
 from .errors import InvalidNotification
 from .payload import decode_as
 
-ItemT = TypeVar("ItemT")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    # So that a bare `Notification` is complete for type checkers; at run time Python 3.11 has no defaults.
+    ItemT = TypeVarWithDefault("ItemT", default=Any)
+else:
+    ItemT = TypeVar("ItemT")
 OtherT = TypeVar("OtherT")
 
 # Seconds that datetime can hold: year 1970 to year 9999.
@@ -164,6 +170,12 @@ class Notification(Generic[ItemT]):
         """
         return decode_as(self._envelope.data.item, kind, field="data.item")
 
+    def with_item(self, item: OtherT) -> StoredNotification[OtherT]:
+        """Return the same notification with its item converted."""
+        typed: StoredNotification[OtherT] = StoredNotification(self.raw, self._envelope)
+        object.__setattr__(typed, "_item", item)
+        return typed
+
 
 class VerifiedNotification(Notification[Any]):
     """A notification straight from a request whose signature was verified.
@@ -199,12 +211,6 @@ class StoredNotification(Notification[ItemT]):
             InvalidNotification: they are no notification.
         """
         return cls(raw, _envelope_of(raw))
-
-    def with_item(self, item: OtherT) -> StoredNotification[OtherT]:
-        """Return the same notification with its item converted."""
-        typed: StoredNotification[OtherT] = StoredNotification(self.raw, self._envelope)
-        object.__setattr__(typed, "_item", item)
-        return typed
 
 
 def dedupe_key_of(notification: Notification[Any]) -> str:

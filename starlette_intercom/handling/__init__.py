@@ -1,0 +1,1 @@
+"""A delivery reaches its handlers: registry, arguments, processor, schedule, runners."""

@@ -1,0 +1,1 @@
+"""A request becomes an accepted delivery: signature, guard, sub-application."""

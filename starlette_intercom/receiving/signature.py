@@ -1,0 +1,149 @@
+"""The signatures that Intercom puts on its requests, as pure functions.
+
+Intercom signs the raw body with a keyed hash and knows three ways to write it down. Webhooks are described at
+https://developers.intercom.com/docs/webhooks/setting-up-webhooks, Canvas Kit and the other requests at
+https://developers.intercom.com/docs/canvas-kit, Fin's at https://developers.intercom.com/docs/guides/fin-agent-api.
+There is no timestamp under any of them: a signature proves who wrote a body, not when.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Literal, Never, TypeAlias
+
+import msgspec
+
+from ..errors import ConfigurationError
+
+
+class SignatureScheme(msgspec.Struct, frozen=True, gc=False):
+    """One way in which Intercom signs: the header, what stands before the hexadecimal digits, and the hash.
+
+    Attributes:
+        header: name of the header.
+        prefix: what the header's value starts with.
+        algorithm: the hash under the HMAC; no other is ever accepted for this header.
+    """
+
+    header: str
+    prefix: str
+    algorithm: Literal["sha1", "sha256"]
+
+
+HUB_SIGNATURE: Final = SignatureScheme("X-Hub-Signature", "sha1=", "sha1")
+"""Webhook notifications."""
+
+BODY_SIGNATURE: Final = SignatureScheme("X-Body-Signature", "", "sha256")
+"""Canvas Kit, installation health checks, and uninstalls."""
+
+FIN_SIGNATURE: Final = SignatureScheme("X-Fin-Agent-API-Webhook-Signature", "sha256=", "sha256")
+"""Fin Agent API events; signed with a secret of their own."""
+
+_HEX_DIGITS: Final = b"0123456789abcdef"
+_DIGITS_OF: Final = {"sha1": 40, "sha256": 64}
+
+SecretsLike: TypeAlias = "str | Sequence[str] | Mapping[str, str] | Secrets"
+"""One secret, several, or several by name."""
+
+
+class Secrets:
+    """The secrets that may have signed a request, by name; never shown in a repr, a pickle or a traceback's locals.
+
+    Several are needed while one is being rotated, or where several Intercom apps share a URL.
+
+    Args:
+        secrets: one secret, a sequence of them (named ``1``, ``2``, … in order), or a mapping of names to secrets.
+
+    Raises:
+        ConfigurationError: there is none, or one is empty or no string.
+    """
+
+    __slots__ = ("_by_name",)
+
+    def __init__(self, secrets: SecretsLike) -> None:
+        if isinstance(secrets, Secrets):
+            self._by_name: dict[str, bytes] = secrets._by_name
+            return
+        if isinstance(secrets, str):
+            secrets = [secrets]
+        if isinstance(secrets, Sequence) and not isinstance(secrets, bytes):
+            secrets = {str(number): secret for number, secret in enumerate(secrets, 1)}
+        if not isinstance(secrets, Mapping):
+            raise ConfigurationError(
+                "The client secret must be a str, a sequence of them, or a mapping of names to secrets. "
+                "Find it in Intercom's Developer Hub under Basic Information."
+            )
+        if not secrets:
+            raise ConfigurationError("There is no client secret, so nothing could be verified: give at least one.")
+        for name, secret in secrets.items():
+            if not isinstance(secret, str):
+                raise ConfigurationError(f"The client secret {name!r} must be a str.")
+            if not secret.strip():
+                raise ConfigurationError(
+                    f"The client secret {name!r} is empty: anybody could sign with it. Is its variable set?"
+                )
+        self._by_name = {name: secret.encode() for name, secret in secrets.items()}
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        return iter(self._by_name.items())
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __repr__(self) -> str:
+        return f"<Secrets {', '.join(self._by_name)}>"
+
+    def __reduce__(self) -> Never:
+        raise TypeError("Secrets are not pickled.")
+
+
+def sign(body: bytes, secret: str | bytes, scheme: SignatureScheme = HUB_SIGNATURE) -> str:
+    """Return the header value that Intercom would send with ``body``.
+
+    Raises:
+        ConfigurationError: the secret is empty.
+    """
+    key = secret.encode() if isinstance(secret, str) else secret
+    if not key:
+        raise ConfigurationError("The secret is empty: anybody could sign with it.")
+    return scheme.prefix + hmac.digest(key, body, scheme.algorithm).hex()
+
+
+def has_shape(header: bytes, scheme: SignatureScheme = HUB_SIGNATURE) -> bool:
+    """Tell whether a header value could be a signature at all, before any hash is computed."""
+    prefix = scheme.prefix.encode()
+    digits = header[len(prefix) :]
+    return (
+        len(digits) == _DIGITS_OF[scheme.algorithm]
+        and header.startswith(prefix)
+        and not digits.translate(None, _HEX_DIGITS)
+    )
+
+
+def verify(
+    body: bytes, header: bytes | str, secrets: SecretsLike, scheme: SignatureScheme = HUB_SIGNATURE
+) -> str | None:
+    """Check a signature over the exact bytes of a body.
+
+    Every secret is tried and compared in constant time, also after one has matched.
+
+    Args:
+        body: what was received, unchanged.
+        header: the value of ``scheme.header``, as it came.
+        secrets: who may have signed.
+        scheme: which signature it is.
+
+    Returns:
+        The name of the secret that matched, or None: then nothing about the body can be trusted.
+    """
+    if isinstance(header, str):
+        header = header.encode("utf-8", "replace")
+    if not has_shape(header, scheme):
+        return None
+    given = header[len(scheme.prefix) :]
+    matched = None
+    for name, secret in Secrets(secrets):
+        if hmac.compare_digest(hmac.digest(secret, body, scheme.algorithm).hex().encode(), given):
+            matched = name
+    return matched
