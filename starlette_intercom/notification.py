@@ -164,6 +164,12 @@ class Notification(Generic[ItemT]):
         """
         return decode_as(self._envelope.data.item, kind, field="data.item")
 
+    def with_item(self, item: OtherT) -> StoredNotification[OtherT]:
+        """Return the same notification with its item converted."""
+        typed: StoredNotification[OtherT] = StoredNotification(self.raw, self._envelope)
+        object.__setattr__(typed, "_item", item)
+        return typed
+
 
 class VerifiedNotification(Notification[Any]):
     """A notification straight from a request whose signature was verified.
@@ -199,12 +205,6 @@ class StoredNotification(Notification[ItemT]):
             InvalidNotification: they are no notification.
         """
         return cls(raw, _envelope_of(raw))
-
-    def with_item(self, item: OtherT) -> StoredNotification[OtherT]:
-        """Return the same notification with its item converted."""
-        typed: StoredNotification[OtherT] = StoredNotification(self.raw, self._envelope)
-        object.__setattr__(typed, "_item", item)
-        return typed
 
 
 def dedupe_key_of(notification: Notification[Any]) -> str:

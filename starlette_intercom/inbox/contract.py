@@ -13,7 +13,8 @@ A delivery goes through these states::
 
 Only who holds the current lease of a running delivery can change it: its number is the delivery's ``fencing`` number,
 which grows with every claim in the inbox and is never used twice. An attempt is counted when it is claimed, so that a
-handler which kills its process still runs out of attempts.
+handler which kills its process still runs out of attempts. A lease that ran out makes its delivery ready again, but
+its claim stays the current one until somebody else claims the delivery.
 """
 
 from __future__ import annotations

@@ -1,0 +1,185 @@
+"""What a handler asks for by the annotations of its parameters, checked when it is registered."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
+
+import msgspec
+
+from ..errors import ConfigurationError
+from ..inbox.contract import Delivery, Failure
+from ..notification import Notification
+
+Function: TypeAlias = Callable[..., Any]
+
+
+class Sources(msgspec.Struct, gc=False):
+    """Where arguments come from, for one call.
+
+    ``intercom`` and ``events`` are the objects that a handler asks for by the types ``Intercom`` and ``EventsClient``;
+    those types name their source in an attribute ``handler_argument``, so that this package need not import them.
+    """
+
+    notification: Notification[Any]
+    delivery: Delivery | None = None
+    error: BaseException | None = None
+    failure: Failure | None = None
+    services: Services | None = None
+
+    @property
+    def intercom(self) -> object:
+        """The ``Intercom`` itself."""
+        return None if self.services is None else self.services.intercom
+
+    @property
+    def events(self) -> object:
+        """Its events client."""
+        return None if self.services is None else self.services.events
+
+
+class Services(typing.Protocol):
+    """What handlers may ask for beside what is known of the delivery."""
+
+    @property
+    def intercom(self) -> object:
+        """The ``Intercom`` itself."""
+
+    @property
+    def events(self) -> object:
+        """Its events client; raises where there is no access token."""
+
+
+_BY_TYPE_NAME = {
+    "Notification": "notification",
+    "Delivery": "delivery",
+    "Failure": "failure",
+    "Intercom": "intercom",
+    "EventsClient": "events",
+}
+
+
+class Arguments:
+    """How to call a function: which source fills which parameter.
+
+    A parameter with an annotation gets what it asks for. One without is filled by its name (``delivery``), or else
+    from ``order``. Parameters with a default are left alone where nothing fits.
+
+    Args:
+        function: what is called.
+        offered: the sources that exist for this kind of function.
+        order: what parameters without annotation and with any name get, first to last.
+
+    Raises:
+        ConfigurationError: a parameter cannot be filled.
+    """
+
+    __slots__ = ("_named", "_positional", "notification_only")
+
+    def __init__(self, function: Function, *, offered: tuple[str, ...], order: tuple[str, ...]) -> None:
+        positional: list[str] = []
+        named: list[tuple[str, str]] = []
+        hints = _hints_of(function)
+        rest = list(order)
+        by_name = False
+        for parameter in _parameters_of(function):
+            source = _source_of(parameter.name, hints.get(parameter.name, parameter.annotation), offered, rest)
+            if source is None:
+                if parameter.default is parameter.empty:
+                    raise ConfigurationError(_cannot_fill(function, parameter, offered))
+                by_name = True
+                continue
+            if source in rest:
+                rest.remove(source)
+            if by_name or parameter.kind is parameter.KEYWORD_ONLY:
+                named.append((parameter.name, source))
+            else:
+                positional.append(source)
+        self._positional = tuple(positional)
+        self._named = tuple(named)
+        self.notification_only = positional == ["notification"] and not named
+
+    def bind(self, function: Function, sources: Sources) -> Callable[[], Any]:
+        """Return the call, ready to be made."""
+        positional = [getattr(sources, source) for source in self._positional]
+        named = {name: getattr(sources, source) for name, source in self._named}
+        return partial(function, *positional, **named)
+
+
+def is_asynchronous(function: Function) -> bool:
+    """Tell whether calling a function, or an object with ``__call__``, gives something to await."""
+    while isinstance(function, partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
+def name_of(function: Function) -> str:
+    """Return what a function is called: its module and its qualified name."""
+    while isinstance(function, partial):
+        function = function.func
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _parameters_of(function: Function) -> list[inspect.Parameter]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # built in, without a signature: give it the notification
+        return [inspect.Parameter("notification", inspect.Parameter.POSITIONAL_ONLY)]
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [parameter for parameter in parameters if parameter.kind not in variable]
+
+
+def _hints_of(function: Function) -> dict[str, Any]:
+    """Return the annotations as types where they can be resolved; those of local names stay text."""
+    while isinstance(function, partial):
+        function = function.func
+    target = function if hasattr(function, "__annotations__") else type(function).__call__
+    try:
+        return typing.get_type_hints(target)
+    except Exception:  # any name in any annotation may be unknown here; what cannot be read is matched by its text
+        return dict(getattr(target, "__annotations__", {}))
+
+
+def _source_of(name: str, hint: Any, offered: tuple[str, ...], rest: list[str]) -> str | None:
+    if hint is inspect.Parameter.empty or hint is Any or hint is object:
+        if name in offered:
+            return name
+        return rest[0] if rest else None
+    source = _source_of_type(hint)
+    return source if source in offered else None
+
+
+def _source_of_type(hint: Any) -> str | None:
+    if isinstance(hint, str):
+        return _BY_TYPE_NAME.get(hint.partition("[")[0].rpartition(".")[2].strip())
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return next((source for source in map(_source_of_type, typing.get_args(hint)) if source), None)
+    kind = origin or hint
+    if not isinstance(kind, type):
+        return None
+    if issubclass(kind, Notification):
+        return "notification"
+    if issubclass(kind, Delivery):
+        return "delivery"
+    if issubclass(kind, Failure):
+        return "failure"
+    if issubclass(kind, BaseException):
+        return "error"
+    source: str | None = getattr(kind, "handler_argument", None)
+    return source
+
+
+def _cannot_fill(function: Function, parameter: inspect.Parameter, offered: tuple[str, ...]) -> str:
+    kinds = [kind for kind, source in _BY_TYPE_NAME.items() if source in offered]
+    if "error" in offered:
+        kinds.append("Exception")
+    return (
+        f"The parameter {parameter.name!r} of {name_of(function)} cannot be filled. "
+        f"Annotate it as one of {', '.join(kinds)}, or give it a default."
+    )

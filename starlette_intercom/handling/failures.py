@@ -1,0 +1,90 @@
+"""What is remembered of failed attempts, and what follows from it. Pure: values in, values out."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from ..errors import InvalidNotification, Reject
+from ..inbox.contract import Failure
+from .registry import Handler
+
+PROCESS_DIED: Final = "ProcessDied"
+NO_HANDLER: Final = "NoHandler"
+_FINAL: Final = frozenset({Reject.__name__, InvalidNotification.__name__, NO_HANDLER})
+
+_MAX_MESSAGE: Final = 500  # characters
+_MAX_TRACEBACK: Final = 4000  # characters, the end of it: that is where it was raised
+_MAX_TRACEBACKS: Final = 3  # of one delivery, the latest
+
+
+def failure_of(error: BaseException, *, handler: str, attempt: int, now: float) -> Failure:
+    """Describe an exception, bounded and without the values of local variables."""
+    lines = traceback.format_exception(type(error), error, error.__traceback__, limit=-12)
+    return Failure(
+        handler=handler,
+        attempt=attempt,
+        at=now,
+        error=_type_name(error),
+        message=_text_of(error)[:_MAX_MESSAGE],
+        traceback="".join(lines)[-_MAX_TRACEBACK:],
+    )
+
+
+def died(handler: str, *, attempt: int, now: float) -> Failure:
+    """Describe an attempt that never reported."""
+    message = "The attempt never reported: its process was killed, or stopped for longer than the lease"
+    return Failure(handler=handler, attempt=attempt, at=now, error=PROCESS_DIED, message=message)
+
+
+def no_handler(topic: str, *, attempt: int, now: float) -> Failure:
+    """Describe a delivery whose handlers are gone, since the code has changed."""
+    message = f"No handler is registered for {topic!r} in this process"
+    return Failure(handler="", attempt=attempt, at=now, error=NO_HANDLER, message=message)
+
+
+def added(failures: tuple[Failure, ...], failure: Failure) -> tuple[Failure, ...]:
+    """Append a failure; only the latest few keep their tracebacks."""
+    every = [*failures, failure]
+    if len(every) > _MAX_TRACEBACKS:
+        every[-_MAX_TRACEBACKS - 1] = msgspec.structs.replace(every[-_MAX_TRACEBACKS - 1], traceback="")
+    return tuple(every)
+
+
+def is_spent(handler: Handler, failures: Sequence[Failure]) -> bool:
+    """Tell whether a handler has failed for good: refused, or out of attempts."""
+    own = [failure for failure in failures if failure.handler == handler.name]
+    return len(own) >= handler.attempts or any(failure.error in _FINAL for failure in own)
+
+
+def culprit(handlers: Sequence[Handler], failures: Sequence[Failure], *, attempt: int) -> Handler | None:
+    """Return the handler that was running when an attempt ended without a report.
+
+    Handlers run in order, and each failure is written down before the next handler starts; so it is the first one
+    that was due in that attempt and left no trace.
+
+    Args:
+        handlers: those that have not succeeded, in the order in which they run.
+        failures: what is known.
+        attempt: the one that never reported.
+    """
+    reported = {failure.handler for failure in failures if failure.attempt == attempt}
+    due = (handler for handler in handlers if not is_spent(handler, failures) and handler.name not in reported)
+    return next(due, None)
+
+
+def _type_name(error: BaseException) -> str:
+    kind = type(error)
+    if kind.__module__ == "builtins" or kind.__module__.startswith("starlette_intercom."):
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:  # a user's exception whose __str__ fails must still be remembered
+        return f"(its text could not be read: {type(broken).__name__})"

@@ -1,0 +1,259 @@
+"""The processor: claims deliveries, runs their handlers, and records what became of each."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import anyio
+
+from .. import messages
+from ..errors import LeaseLost, Retry
+from ..inbox.contract import Claim, Failure, Inbox
+from ..messages import logger
+from ..notification import VerifiedNotification
+from .arguments import Services, Sources
+from .calling import Abandoned, Caller
+from .failures import added, culprit, died, failure_of, is_spent, no_handler
+from .registry import Handler, HandlerRegistry
+
+LEASE: Final = 30.0
+"""Seconds for which a claim holds; it is renewed three times as often."""
+
+_RELEASE_TIME: Final = 2.0  # seconds to give a delivery back once its run was cut off
+_LONGEST_PAUSE: Final = 1.0  # seconds between two tries to reach an inbox that is away
+
+
+class Run:
+    """One claimed delivery on its way through its handlers; made by :meth:`Processor.claim`."""
+
+    __slots__ = ("claim", "done", "failures", "lost", "scope")
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.done = claim.done
+        self.failures = claim.failures
+        self.lost = False
+        self.scope: anyio.CancelScope | None = None
+
+    def lose(self) -> None:
+        """Stop: the lease is gone, and with it the right to record anything."""
+        self.lost = True
+        if self.scope is not None:
+            self.scope.cancel()
+
+
+class Processor:
+    """What a runner works with: it hands out runs and carries them through. Made anew for each start.
+
+    Args:
+        inbox: where deliveries are.
+        registry: the handlers.
+        services: what handlers may ask for beside their delivery.
+        lease: seconds for which a claim holds unless it is renewed.
+        clock: Unix time in seconds.
+        chance: random numbers from 0 to 1, for the jitter of retries.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        registry: HandlerRegistry,
+        services: Services | None = None,
+        *,
+        lease: float = LEASE,
+        clock: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.inbox = inbox
+        self.registry = registry
+        self._services = services
+        self._lease = lease
+        self._clock = clock
+        self._chance = chance
+        self._caller = Caller()
+        self._runs: dict[int, Run] = {}
+        self._reachable = True
+
+    async def claim(self, limit: int, *, ids: Sequence[str] | None = None) -> Sequence[Run]:
+        """Take up to ``limit`` deliveries that are ready; each must be processed or released.
+
+        While the inbox cannot be reached this pauses for a moment and returns nothing.
+        """
+        try:
+            claims = await self.inbox.claim(limit, lease=self._lease, ids=ids)
+        except Exception as error:  # whatever an inbox does, the workers live on
+            self._note_unreachable(error)
+            await anyio.sleep(_LONGEST_PAUSE)
+            return ()
+        self._note_reachable()
+        runs = [Run(claim) for claim in claims]
+        for run in runs:
+            self._runs[run.claim.delivery.fencing] = run
+        return runs
+
+    async def process(self, run: Run) -> None:
+        """Run the handlers that have not succeeded yet, in order, and record the outcome.
+
+        Nothing that a handler does comes out of this; a cancellation releases the delivery and goes on.
+        """
+        delivery = run.claim.delivery
+        try:
+            await self._process(run)
+        except LeaseLost:
+            logger.warning(messages.lease_lost(delivery.id, delivery.topic))
+        except anyio.get_cancelled_exc_class():
+            await self.release(run)
+            raise
+        finally:
+            self._runs.pop(delivery.fencing, None)
+
+    async def release(self, run: Run) -> None:
+        """Give a delivery back as if this attempt had not been made; also while being cancelled."""
+        delivery = run.claim.delivery
+        self._runs.pop(delivery.fencing, None)
+        with anyio.move_on_after(_RELEASE_TIME, shield=True):
+            try:
+                await self.inbox.release(run.claim, done=run.done, failures=run.failures)
+            except Exception as error:
+                logger.warning(messages.unreported(delivery.id, delivery.topic, error))
+
+    async def keep_leases(self) -> None:
+        """Renew the leases of everything that was claimed here, until cancelled; runs beside the workers."""
+        while True:
+            await anyio.sleep(self._lease / 3)
+            if not self._runs:
+                continue
+            try:
+                lost = await self.inbox.renew([run.claim for run in self._runs.values()], lease=self._lease)
+            except Exception as error:
+                self._note_unreachable(error)
+                continue
+            self._note_reachable()
+            for claim in lost:
+                run = self._runs.get(claim.delivery.fencing)
+                if run is not None:
+                    run.lose()
+
+    def abandon_threads(self) -> None:
+        """Stop waiting for plain functions; their deliveries become free when their leases end."""
+        self._caller.abandon_threads()
+
+    async def unhandled(self, notification: VerifiedNotification) -> None:
+        """Call the hooks for a notification that no handler takes."""
+        sources = Sources(notification=notification, services=self._services)
+        for hook in self.registry.unhandled_hooks:
+            await self._caller.hear(hook, sources)
+
+    async def _process(self, run: Run) -> None:
+        claim = run.claim
+        handlers = self.registry.handlers_for(claim.delivery.topic)
+        if claim.recovered:
+            await self._blame(run, handlers)
+        sources = Sources(notification=claim.notification, delivery=claim.delivery, services=self._services)
+        waits: list[float] = []
+        due = [handler for handler in handlers if handler.name not in run.done and not is_spent(handler, run.failures)]
+        for handler in due:
+            if run.lost:
+                raise LeaseLost
+            run.scope = anyio.CancelScope()
+            error = await self._caller.call(handler, sources, run.scope)
+            run.scope = None
+            if isinstance(error, Abandoned):
+                return
+            if run.lost:
+                raise LeaseLost
+            if error is None:
+                run.done |= {handler.name}
+            else:
+                waits.append(await self._failed(run, handler, error))
+            if handler is not due[-1]:
+                await self._record(run, lambda: self.inbox.mark(claim, done=run.done, failures=run.failures))
+        await self._conclude(run, handlers, waits)
+
+    async def _conclude(self, run: Run, handlers: Sequence[Handler], waits: Sequence[float]) -> None:
+        claim, delivery = run.claim, run.claim.delivery
+        left = [handler for handler in handlers if handler.name not in run.done]
+        if not handlers and not run.done:
+            failure = no_handler(delivery.topic, attempt=delivery.attempt, now=self._clock())
+            run.failures = added(run.failures, failure)
+        elif not left:
+            await self._record(run, lambda: self.inbox.complete(claim))
+            return
+        if any(not is_spent(handler, run.failures) for handler in left):
+            # The longest wait: no handler is run again sooner than it asked for.
+            after = max(waits, default=0.0)
+            logger.info(messages.retrying(delivery.id, delivery.topic, after))
+            await self._record(run, lambda: self.inbox.retry(claim, after=after, done=run.done, failures=run.failures))
+            return
+        names = tuple(handler.name for handler in left)
+        await self._record(run, lambda: self.inbox.bury(claim, handlers=names, done=run.done, failures=run.failures))
+        last = run.failures[-1]
+        logger.error(messages.buried(delivery.id, delivery.topic, names, f"{last.error}: {last.message}"))
+
+    async def _failed(self, run: Run, handler: Handler, error: BaseException) -> float:
+        """Remember a failure and tell the hooks; return the seconds until the handler may be run again."""
+        failure = failure_of(error, handler=handler.name, attempt=run.claim.delivery.attempt, now=self._clock())
+        await self._note_failure(run, failure, error)
+        if isinstance(error, Retry) and error.after is not None:
+            return error.after
+        count = sum(failure.handler == handler.name for failure in run.failures)
+        return handler.backoff.delay(count, self._chance())
+
+    async def _blame(self, run: Run, handlers: Sequence[Handler]) -> None:
+        """Count the attempt that never reported against the handler that was running in it.
+
+        Written down before anything else is run, so that a handler which kills its process each time runs out.
+        """
+        attempt = run.claim.delivery.attempt - 1
+        left = [handler for handler in handlers if handler.name not in run.done]
+        handler = culprit(left, run.failures, attempt=attempt)
+        if handler is not None:
+            await self._note_failure(run, died(handler.name, attempt=attempt, now=self._clock()), None)
+            await self._record(run, lambda: self.inbox.mark(run.claim, done=run.done, failures=run.failures))
+
+    async def _note_failure(self, run: Run, failure: Failure, error: BaseException | None) -> None:
+        delivery = run.claim.delivery
+        run.failures = added(run.failures, failure)
+        what = f"{failure.error}: {failure.message}"
+        logger.warning(messages.attempt_failed(delivery.id, delivery.topic, failure.handler, failure.attempt, what))
+        hooks = self.registry.error_hooks
+        if hooks:
+            sources = Sources(
+                notification=run.claim.notification,
+                delivery=delivery,
+                error=error,
+                failure=failure,
+                services=self._services,
+            )
+            for hook in hooks:
+                await self._caller.hear(hook, sources)
+
+    async def _record(self, run: Run, write: Callable[[], Awaitable[None]]) -> None:
+        """Write an outcome down; where the inbox is away, keep trying for as long as the delivery is ours."""
+        pause = 0.05
+        while True:
+            try:
+                await write()
+            except LeaseLost:
+                raise
+            except Exception as error:
+                self._note_unreachable(error)
+            else:
+                return
+            if run.lost:
+                raise LeaseLost
+            await anyio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _note_unreachable(self, error: Exception) -> None:
+        if self._reachable:
+            self._reachable = False
+            logger.error(messages.inbox_unreachable(error))
+
+    def _note_reachable(self) -> None:
+        if not self._reachable:
+            self._reachable = True
+            logger.warning(messages.inbox_back())

@@ -1,0 +1,195 @@
+"""Runners: where deliveries are processed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import Final
+
+import anyio
+import anyio.lowlevel
+from anyio.abc import TaskGroup
+
+from .. import messages
+from ..errors import ConfigurationError
+from ..messages import logger
+from .processor import Processor, Run
+
+CONCURRENCY: Final = 100
+"""How many deliveries one process runs at the same time, unless told otherwise."""
+
+_POLL: Final = 0.5  # seconds after which an inbox is asked again without having said that there is something
+_FAIR: Final = 16  # deliveries that one worker runs before it lets everything else on the event loop have a turn
+
+
+class Runner(ABC):
+    """Takes deliveries from the inbox and has them processed, here or elsewhere.
+
+    A runner calls ``processor.claim`` for runs, and ``processor.process`` or ``processor.release`` for each of them.
+    """
+
+    @abstractmethod
+    async def start(self, processor: Processor, task_group: TaskGroup) -> None:
+        """Begin.
+
+        Args:
+            processor: of this start.
+            task_group: lives as long as the app; a task in it must not raise.
+        """
+
+    @abstractmethod
+    async def drain(self, timeout: float) -> None:
+        """Take nothing more, let what runs finish within ``timeout`` seconds, release the rest, and end all tasks."""
+
+    @property
+    @abstractmethod
+    def alive(self) -> bool:
+        """It is working; for health checks."""
+
+
+class TaskGroupRunner(Runner):
+    """Runs deliveries in a fixed set of tasks of this process.
+
+    Args:
+        concurrency: how many deliveries run at the same time, at least 1.
+        task_group: start the tasks in this group of yours instead of Intercom's own.
+
+    Raises:
+        ConfigurationError: the concurrency is out of its range.
+    """
+
+    def __init__(self, concurrency: int = CONCURRENCY, *, task_group: TaskGroup | None = None) -> None:
+        if concurrency < 1:
+            raise ConfigurationError("concurrency must be at least 1.")
+        self.concurrency = concurrency
+        self._task_group = task_group
+        self._workers: _Workers | None = None
+
+    async def start(self, processor: Processor, task_group: TaskGroup) -> None:
+        """Begin."""
+        self._workers = _Workers(processor, self.concurrency)
+        (self._task_group or task_group).start_soon(self._workers.run, name="intercom-workers")
+
+    async def drain(self, timeout: float) -> None:
+        """Take nothing more, let what runs finish, release the rest."""
+        workers, self._workers = self._workers, None
+        if workers is not None:
+            await workers.drain(timeout)
+
+    @property
+    def alive(self) -> bool:
+        """It is working."""
+        return self._workers is not None and not self._workers.ended.is_set()
+
+
+class _Workers:
+    """The tasks of one start.
+
+    A worker that needs work takes it from the runs claimed in advance. Where there are none, it becomes the one that
+    claims, for itself and the others, and waits while there is nothing; the others are parked. So an idle process has
+    one task waiting for the inbox, and a busy one goes from delivery to delivery without switching tasks.
+    """
+
+    def __init__(self, processor: Processor, concurrency: int) -> None:
+        self._processor = processor
+        self._concurrency = concurrency
+        self._scope = anyio.CancelScope()  # an inner one: cancelling the group around it would end the app's lifespan
+        self._ready: deque[Run] = deque()
+        self._parked: deque[anyio.Event] = deque()
+        self._claiming = False
+        self._waiting = anyio.CancelScope()
+        self._busy = 0
+        self._draining = False
+        self.ended = anyio.Event()
+
+    async def run(self) -> None:
+        """Run all workers until they are drained."""
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as group:
+                    heart = anyio.CancelScope()
+                    group.start_soon(self._beat, heart)
+                    async with anyio.create_task_group() as workers:
+                        for _ in range(self._concurrency):
+                            workers.start_soon(self._work)
+                    heart.cancel()
+        finally:
+            for run in self._ready:
+                await self._processor.release(run)
+            self._ready.clear()
+            self.ended.set()
+
+    async def drain(self, timeout: float) -> None:
+        """See :meth:`Runner.drain`."""
+        began = anyio.current_time()
+        self._draining = True
+        self._waiting.cancel()
+        while self._parked:
+            self._parked.popleft().set()
+        with anyio.move_on_after(timeout):
+            await self.ended.wait()
+        if not self.ended.is_set():
+            busy = self._busy
+            self._processor.abandon_threads()
+            self._scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await self.ended.wait()
+            logger.warning(messages.drained(anyio.current_time() - began, busy))
+
+    async def _beat(self, heart: anyio.CancelScope) -> None:
+        with heart:
+            await self._processor.keep_leases()
+
+    async def _work(self) -> None:
+        turns = 0
+        while True:
+            run = await self._next()
+            if run is None:
+                return
+            self._busy += 1
+            try:
+                await self._processor.process(run)
+            except Exception:  # a defect of ours must not end the worker, nor the app's lifespan
+                logger.exception(messages.worker_survived())
+            finally:
+                self._busy -= 1
+            turns += 1
+            if turns % _FAIR == 0:
+                await anyio.lowlevel.checkpoint()
+
+    async def _next(self) -> Run | None:
+        while True:
+            if self._ready and not (self._draining and self._processor.inbox.durable):
+                run = self._ready.popleft()
+                self._wake_one()
+                return run
+            if self._claiming:
+                if self._draining:
+                    return None
+                parked = anyio.Event()
+                self._parked.append(parked)
+                await parked.wait()
+            elif not await self._claim():
+                return None
+
+    async def _claim(self) -> bool:
+        """Claim for everybody; return False when there is nothing left to do here."""
+        if self._draining and self._processor.inbox.durable:
+            return False
+        self._claiming = True
+        try:
+            self._ready.extend(await self._processor.claim(self._concurrency - self._busy))
+            if self._ready:
+                return True
+            if self._draining:
+                return False
+            with anyio.CancelScope() as self._waiting:
+                await self._processor.inbox.wait(_POLL)
+            return True
+        finally:
+            self._claiming = False
+
+    def _wake_one(self) -> None:
+        """Let another worker see whether there is more to run, or wait for the inbox in place of this one."""
+        if self._parked:
+            self._parked.popleft().set()

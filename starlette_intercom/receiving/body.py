@@ -1,0 +1,154 @@
+"""Reading a signed body: bounded in size, in time, and in how many are read at once; then verified."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import anyio
+from starlette.types import Receive, Scope
+
+from ..errors import ConfigurationError
+from ..notification import VerifiedBody
+from .answers import INVALID_SIGNATURE, TOO_LARGE, Answer, missing
+from .signature import Secrets, SecretsLike, SignatureScheme, has_shape, verify
+
+_MIB: Final = 2**20
+
+
+class Refused(Exception):  # noqa: N818 - says what happened; never leaves this package
+    """The request is not let in.
+
+    Attributes:
+        answer: what to say.
+        reason: for the log.
+        unread: part of the body is still to come.
+    """
+
+    def __init__(self, answer: Answer, reason: str, *, unread: bool) -> None:
+        super().__init__(reason)
+        self.answer = answer
+        self.reason = reason
+        self.unread = unread
+
+
+class Disconnected(Exception):  # noqa: N818
+    """The client went away before its body was complete; there is nobody to answer."""
+
+
+class _Read:
+    """One body on its way in."""
+
+    __slots__ = ("deadline", "size")
+
+    def __init__(self, deadline: anyio.CancelScope) -> None:
+        self.deadline = deadline
+        self.size = 0
+
+
+class BodyReader:
+    """Reads and verifies bodies.
+
+    When more than ``max_concurrent_reads`` are under way, or they hold too much memory together, the one that has
+    been coming in for the longest is turned away: it is the slowest, and whoever drips bodies only pushes out others
+    who do. A complete body never waits for incomplete ones.
+
+    Args:
+        secrets: who may have signed.
+        scheme: which signature is expected.
+        max_body_size: bytes, at least 1.
+        max_concurrent_reads: at least 1.
+
+    Raises:
+        ConfigurationError: a value is out of its range.
+    """
+
+    def __init__(
+        self, *, secrets: SecretsLike, scheme: SignatureScheme, max_body_size: int, max_concurrent_reads: int
+    ) -> None:
+        if max_body_size < 1:
+            raise ConfigurationError("max_body_size is in bytes and must be at least 1.")
+        if max_concurrent_reads < 1:
+            raise ConfigurationError("max_concurrent_reads must be at least 1.")
+        self._secrets = Secrets(secrets)
+        self._scheme = scheme
+        self._header = scheme.header.lower().encode("ascii")
+        self._missing = missing(scheme.header)
+        self._max_body_size = max_body_size
+        self._max_concurrent_reads = max_concurrent_reads
+        self._max_buffered = max(256 * _MIB, 4 * max_body_size)
+        self._buffered = 0
+        self._reads: dict[_Read, None] = {}  # in the order in which they began
+
+    async def read(self, scope: Scope, receive: Receive, deadline: anyio.CancelScope) -> VerifiedBody:
+        """Read the whole body and verify it.
+
+        Args:
+            scope: of an HTTP request.
+            receive: of the request.
+            deadline: the cancel scope in which this runs; it is cancelled where the body has to make room.
+
+        Raises:
+            Refused: the answer to give.
+            Disconnected: nobody waits for an answer.
+        """
+        signature = self._signature_of(scope)
+        read = _Read(deadline)
+        self._reads[read] = None
+        if len(self._reads) > self._max_concurrent_reads:
+            self._evict_oldest()
+        try:
+            body = await self._receive_all(receive, read)
+        finally:
+            self._forget(read)
+        name = verify(body, signature, self._secrets, self._scheme)
+        if name is None:
+            raise Refused(INVALID_SIGNATURE, "the signature does not match", unread=False)
+        return VerifiedBody(body, name)
+
+    def _signature_of(self, scope: Scope) -> bytes:
+        """Return the one signature header; refuse by headers alone what cannot be right, before reading the body."""
+        wanted, found, length = self._header, [], b""
+        for name, value in scope["headers"]:
+            if name == wanted:
+                found.append(value)
+            elif name == b"content-length":
+                length = value
+        unread = length != b"0"
+        if not found:
+            raise Refused(self._missing, "the signature header is missing", unread=unread)
+        if len(found) > 1 or not has_shape(found[0], self._scheme):
+            raise Refused(INVALID_SIGNATURE, "the signature header is malformed", unread=unread)
+        # The server checks the header's form; what it lets pass beyond digits is caught while reading.
+        if length.isdigit() and (len(length) > 18 or int(length) > self._max_body_size):
+            raise Refused(TOO_LARGE, "the body is larger than max_body_size", unread=True)
+        signature: bytes = found[0]
+        return signature
+
+    async def _receive_all(self, receive: Receive, read: _Read) -> bytes:
+        chunks: list[bytes] = []
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise Disconnected
+            chunk: bytes = message.get("body", b"")
+            more: bool = message.get("more_body", False)
+            read.size += len(chunk)
+            self._buffered += len(chunk)
+            if read.size > self._max_body_size:
+                raise Refused(TOO_LARGE, "the body is larger than max_body_size", unread=more)
+            if not more:
+                return b"".join(chunks) + chunk if chunks else chunk
+            if chunk:
+                chunks.append(chunk)
+            while self._buffered > self._max_buffered and len(self._reads) > 1:
+                self._evict_oldest()
+
+    def _evict_oldest(self) -> None:
+        oldest = next(iter(self._reads))
+        self._forget(oldest)
+        oldest.deadline.cancel()
+
+    def _forget(self, read: _Read) -> None:
+        if read in self._reads:
+            del self._reads[read]
+            self._buffered -= read.size
