@@ -99,10 +99,12 @@ class SQLiteInbox(Inbox):
             await writer.stop()
 
     async def accept(self, notification: VerifiedNotification, *, key: str, group: str | None = None) -> bool:
+        """Write a notification down, for good when this returns."""
         row = (key, notification.topic, group, notification.created_at)
         return await self._perform(Accept(row, notification.raw, self._max_unfinished))
 
     async def claim(self, limit: int, *, lease: float, ids: Sequence[str] | None = None) -> Sequence[Claim]:
+        """Take deliveries that are ready."""
         began_at = self._made_ready
         keys = None if ids is None else as_json(list(ids))
         taken = await self._perform(Take(limit, lease, keys))
@@ -112,6 +114,7 @@ class SQLiteInbox(Inbox):
         return [claim_of(fencing, row) for fencing, row in taken]
 
     async def wait(self, timeout: float) -> None:
+        """Return when there may be something to claim; twice a second also for what other processes wrote."""
         until_due = self._next_due - self._clock()
         if self._claimed_at != self._made_ready or until_due <= 0:
             self._next_due = math.inf
@@ -121,20 +124,25 @@ class SQLiteInbox(Inbox):
             await self._woken.wait()
 
     async def renew(self, claims: Sequence[Claim], *, lease: float) -> Sequence[Claim]:
+        """Extend leases."""
         return await self._perform(Renew(claims, lease))
 
     async def mark(self, claim: Claim, *, done: frozenset[str], failures: tuple[Failure, ...]) -> None:
+        """Write down how far a run has come."""
         await self._perform(Change(claim, "done = ?, failures = ?", (text_of(done), text_of(failures))))
 
     async def complete(self, claim: Claim) -> None:
+        """Keep the key, erase the payload."""
         await self._perform(Complete(claim))
 
     async def retry(self, claim: Claim, *, after: float, done: frozenset[str], failures: tuple[Failure, ...]) -> None:
+        """Give the delivery back, for later."""
         values = (text_of(done), text_of(failures))
         await self._perform(Change(claim, "done = ?, failures = ?", values, after=after))
         self._next_due = min(self._next_due, self._clock() + after)
 
     async def release(self, claim: Claim, *, done: frozenset[str], failures: tuple[Failure, ...]) -> None:
+        """Give the delivery back, ready at once."""
         values = (text_of(done), text_of(failures))
         await self._perform(Change(claim, "attempt = attempt - 1, done = ?, failures = ?", values, after=0.0))
 
@@ -146,24 +154,29 @@ class SQLiteInbox(Inbox):
         done: frozenset[str],
         failures: tuple[Failure, ...],
     ) -> None:
+        """Put the delivery into the dead letters."""
         values = (text_of(handlers), text_of(done), text_of(failures))
         await self._perform(Change(claim, "handlers = ?, done = ?, failures = ?", values, ends=True))
 
     async def dispatch(self, limit: int, *, again_after: float) -> Sequence[str]:
+        """Name deliveries that are ready."""
         return await self._perform(Dispatch(limit, again_after))
 
     async def list_dead(
         self, *, topic: str | None = None, handler: str | None = None, limit: int = 100
     ) -> Sequence[DeadLetter]:
+        """Return dead letters, the latest first."""
         which = Filter(id=None, topic=topic, handler=handler)
         return await self._read(lambda connection: list_dead(connection, which, limit=limit))
 
     async def get_dead(self, id: str) -> DeadLetter | None:
+        """Return one dead letter."""
         which = Filter(id=id, topic=None, handler=None)
         found = await self._read(lambda connection: list_dead(connection, which, limit=1))
         return found[0] if found else None
 
     async def replay(self, *, id: str | None = None, topic: str | None = None, handler: str | None = None) -> int:
+        """Make dead letters ready again."""
         walk = Filter(id=id, topic=topic, handler=handler)
         total = 0
         while replayed := await self._perform(Replay(walk)):
@@ -178,6 +191,7 @@ class SQLiteInbox(Inbox):
         handler: str | None = None,
         older_than: float | None = None,
     ) -> int:
+        """Forget dead letters."""
         walk = Filter(id=id, topic=topic, handler=handler, older_than=older_than or 0.0)
         total = 0
         while purged := await self._perform(Purge(walk)):
@@ -185,10 +199,12 @@ class SQLiteInbox(Inbox):
         return total
 
     async def stats(self) -> Stats:
+        """Return how the inbox stands."""
         now = self._clock()
         return await self._read(lambda connection: read_stats(connection, now=now))
 
     async def tidy(self) -> None:
+        """Forget old completed deliveries, free what dead processes hold, and shorten the file."""
         while await self._perform(Tidy(self._retention, self._file.owner)):
             pass
 

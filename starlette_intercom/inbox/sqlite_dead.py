@@ -93,6 +93,7 @@ class Replay(Operation[int]):
 
     @classmethod
     def perform(cls, transaction: Transaction, operations: Sequence[Replay]) -> None:
+        """Revive the next chunk of each walk."""
         for replay in operations:
             rows = replay.filter.next_rows(transaction)
             transaction.connection.execute(_REVIVE, (transaction.now, as_json([row[0] for row in rows])))
@@ -113,6 +114,7 @@ class Purge(Operation[int]):
 
     @classmethod
     def perform(cls, transaction: Transaction, operations: Sequence[Purge]) -> None:
+        """Delete the next chunk of each walk."""
         for purge in operations:
             seqs = [row[0] for row in purge.filter.next_rows(transaction)]
             _forget(transaction, seqs)
@@ -137,6 +139,7 @@ class Tidy(Operation[bool]):
 
     @classmethod
     def perform(cls, transaction: Transaction, operations: Sequence[Tidy]) -> None:
+        """Do one chunk of each kind of work."""
         connection = transaction.connection
         for tidy in operations:
             freed = tidy.owner.free_claims_of_dead(connection, now=transaction.now)
@@ -157,9 +160,8 @@ class Tidy(Operation[bool]):
 def list_dead(connection: sqlite3.Connection, which: Filter, *, limit: int) -> list[DeadLetter]:
     """Read dead letters, the latest first."""
     rows = connection.execute(
-        "SELECT key, topic, content, handlers, done, failures, attempt, first_seen, at "
-        f"FROM delivery CROSS JOIN body USING (seq) WHERE {which.condition} "
-        "ORDER BY at DESC, seq DESC LIMIT :limit",
+        "SELECT key, topic, content, handlers, done, failures, attempt, first_seen, at FROM delivery "
+        f"CROSS JOIN body USING (seq) WHERE {which.condition} ORDER BY at DESC, seq DESC LIMIT :limit",  # noqa: S608
         {**which.parameters, "limit": limit},
     )
     return [
@@ -193,4 +195,6 @@ def read_stats(connection: sqlite3.Connection, *, now: float) -> Stats:
 
 
 def _forget(transaction: Transaction, seqs: list[int]) -> None:
-    transaction.connection.execute("DELETE FROM delivery WHERE seq IN (SELECT value FROM json_each(?))", (as_json(seqs),))
+    transaction.connection.execute(
+        "DELETE FROM delivery WHERE seq IN (SELECT value FROM json_each(?))", (as_json(seqs),)
+    )

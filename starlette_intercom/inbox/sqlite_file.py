@@ -163,5 +163,3 @@ class DatabaseFile:
 def _identity_of(path: Path) -> _Identity:
     status = os.stat(path)
     return status.st_dev, status.st_ino
-
-

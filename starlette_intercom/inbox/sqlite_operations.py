@@ -23,13 +23,25 @@ Row = tuple[int, str, str, int, float, int, str | None, str | None, bytes]
 _INSERT = """
 INSERT INTO delivery (seq, key, topic, state, at, first_seen, grp, created_at) VALUES {} ON CONFLICT (key) DO NOTHING
 """
-_SHOWN = "WITH shown (key, fencing) AS (VALUES {}) "
-_OF_SHOWN = "FROM shown WHERE delivery.key = shown.key AND delivery.fencing = shown.fencing AND state = 1 "
+_OF_SHOWN = "FROM shown WHERE delivery.key = shown.key AND delivery.fencing = shown.fencing AND "
 _COMPLETE = (
-    f"{_SHOWN} UPDATE delivery SET state = 5, at = ?, done = NULL, failures = NULL {_OF_SHOWN}"
-    "RETURNING delivery.fencing, seq, grp"
+    "WITH shown (key, fencing) AS (VALUES {}) "
+    "UPDATE delivery SET state = 5, at = ?, lost = 0, done = NULL, failures = NULL "
+    + _OF_SHOWN
+    + "(state = 1 OR lost) RETURNING delivery.fencing, seq, grp"
 )
-_RENEW = f"{_SHOWN} UPDATE delivery SET at = ? {_OF_SHOWN} RETURNING delivery.fencing"
+_RENEW = (
+    "WITH shown (key, fencing) AS (VALUES {}) UPDATE delivery SET at = ? "
+    + _OF_SHOWN
+    + "state = 1 RETURNING delivery.fencing"
+)
+# A lease that ran out, of a delivery that nobody has claimed since: taken up again, unless another of its group runs.
+_LATE = """
+SELECT seq, grp FROM delivery WHERE key = ? AND fencing = ? AND lost AND NOT EXISTS (
+    SELECT 1 FROM delivery AS other
+    WHERE other.grp = delivery.grp AND other.grp IS NOT NULL AND other.state < 3 AND other.state = 1
+)
+"""
 _SELECT = """
 SELECT seq, key, topic, attempt + 1, first_seen, lost, done, failures, content
 FROM delivery CROSS JOIN body USING (seq) WHERE state = 0
@@ -73,17 +85,20 @@ class Change(Operation[None]):
 
     @classmethod
     def perform(cls, transaction: Transaction, operations: Sequence[Change]) -> None:
+        """Change one after the other: each has its own values."""
         for change in operations:
             assignments, at = change.assignments, []
             if change.ends:
-                assignments, at = f"state = 4, at = ?, {assignments}", [transaction.now]
+                assignments, at = f"state = 4, at = ?, lost = 0, {assignments}", [transaction.now]
             elif change.after is not None:
                 # One of a group lines up again behind those that were created before it.
-                assignments = f"state = CASE WHEN grp IS NULL THEN 2 ELSE 3 END, at = ?, {assignments}"
+                assignments = f"state = CASE WHEN grp IS NULL THEN 2 ELSE 3 END, at = ?, lost = 0, {assignments}"
                 at = [transaction.now + change.after]
             delivery = change.claim.delivery
             rows = transaction.connection.execute(
-                f"UPDATE delivery SET {assignments} WHERE key = ? AND fencing = ? AND state = 1 RETURNING grp",  # noqa: S608 - our own SQL
+                "UPDATE delivery SET "
+                + assignments
+                + " WHERE key = ? AND fencing = ? AND (state = 1 OR lost) RETURNING grp",
                 (*at, *change.values, delivery.id, delivery.fencing),
             ).fetchall()
             if not rows:
@@ -107,6 +122,7 @@ class Complete(Operation[None]):
 
     @classmethod
     def perform(cls, transaction: Transaction, operations: Sequence[Complete]) -> None:
+        """Complete many in one statement."""
         completed: set[int] = set()
         for start in range(0, len(operations), _ROWS):
             some = operations[start : start + _ROWS]
@@ -138,6 +154,7 @@ class Renew(Operation[Sequence[Claim]]):
 
     @classmethod
     def perform(cls, transaction: Transaction, operations: Sequence[Renew]) -> None:
+        """Extend the leases of each call in one statement."""
         for renew in operations:
             kept: set[int] = set()
             for start in range(0, len(renew.claims), _ROWS):
@@ -149,7 +166,23 @@ class Renew(Operation[Sequence[Claim]]):
                         rows_of(_RENEW, "(?, ?)", len(some)), parameters
                     ).fetchall()
                 )
-            renew.result = [claim for claim in renew.claims if claim.delivery.fencing not in kept]
+            renew.result = [
+                claim
+                for claim in renew.claims
+                if claim.delivery.fencing not in kept and not cls._renew_late(transaction, claim, renew.lease)
+            ]
+
+    @staticmethod
+    def _renew_late(transaction: Transaction, claim: Claim, lease: float) -> bool:
+        execute = transaction.connection.execute
+        row = execute(_LATE, (claim.delivery.id, claim.delivery.fencing)).fetchone()
+        if row is None:
+            return False
+        seq, group = row
+        if group is not None:
+            execute("UPDATE delivery SET state = 3 WHERE grp = ? AND grp IS NOT NULL AND state < 3", (group,))
+        execute("UPDATE delivery SET state = 1, lost = 0, at = ? WHERE seq = ?", (transaction.now + lease, seq))
+        return True
 
 
 class Accept(Operation[bool]):
@@ -171,6 +204,7 @@ class Accept(Operation[bool]):
 
     @classmethod
     def perform(cls, transaction: Transaction, operations: Sequence[Accept]) -> None:
+        """Insert many in one statement."""
         for start in range(0, len(operations), _ROWS):
             some = operations[start : start + _ROWS]
             if transaction.unfinished + len(some) > some[0].bound:
@@ -235,6 +269,7 @@ class Take(Operation[Sequence[tuple[int, Row]]]):
 
     @classmethod
     def perform(cls, transaction: Transaction, operations: Sequence[Take]) -> None:
+        """Claim for all callers together, and share out what was found."""
         transaction.settle()
         transaction.reap()
         for (lease, keys), equal in groupby(operations, key=lambda operation: (operation.lease, operation.keys)):
@@ -273,6 +308,7 @@ class Dispatch(Operation[Sequence[str]]):
 
     @classmethod
     def perform(cls, transaction: Transaction, operations: Sequence[Dispatch]) -> None:
+        """Name for one caller after the other."""
         transaction.settle()
         transaction.reap()
         execute = transaction.connection.execute

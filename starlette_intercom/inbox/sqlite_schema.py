@@ -125,9 +125,7 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
             raise
         raise ConfigurationError(f"{str(path)!r} is not a SQLite database: give the inbox a file of its own.") from None
     if application_id != APPLICATION_ID and (tables or application_id):
-        raise ConfigurationError(
-            f"{str(path)!r} is the database of something else: give the inbox a file of its own."
-        )
+        raise ConfigurationError(f"{str(path)!r} is the database of something else: give the inbox a file of its own.")
     if not tables:  # both only work before the first table is there
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
