@@ -20,7 +20,6 @@ from .sqlite_dead import Filter, Purge, Replay, Tidy, list_dead, read_stats
 from .sqlite_file import DatabaseFile
 from .sqlite_operations import Accept, Change, Complete, Dispatch, Renew, Take, claim_of, text_of
 from .sqlite_schema import connect
-from .sqlite_transaction import as_json
 from .sqlite_writer import Operation, Writer
 
 ResultT = TypeVar("ResultT")
@@ -106,8 +105,9 @@ class SQLiteInbox(Inbox):
     async def claim(self, limit: int, *, lease: float, ids: Sequence[str] | None = None) -> Sequence[Claim]:
         """Take deliveries that are ready."""
         began_at = self._made_ready
-        keys = None if ids is None else as_json(list(ids))
-        taken = await self._perform(Take(limit, lease, keys))
+        if ids is not None and not ids:
+            return []
+        taken = await self._perform(Take(limit, lease, None if ids is None else tuple(ids)))
         if ids is None:
             # A full claim may have left something behind.
             self._claimed_at = began_at if len(taken) < limit else -1

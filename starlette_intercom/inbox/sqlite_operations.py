@@ -11,11 +11,8 @@ import msgspec
 from ..errors import InboxFull, LeaseLost
 from ..notification import StoredNotification
 from .contract import Claim, Delivery, Failure
-from .sqlite_transaction import Transaction, as_json, rows_of
+from .sqlite_transaction import ROWS, Transaction, as_json, rows_of
 from .sqlite_writer import Operation
-
-# Rows of one statement: more would gain little, and each number of rows is a statement that SQLite keeps.
-_ROWS = 64
 
 Row = tuple[int, str, str, int, float, int, str | None, str | None, bytes]
 """What is read of a claimed delivery: seq, key, topic, attempt, first_seen, lost, done, failures, body."""
@@ -31,7 +28,7 @@ _COMPLETE = (
     + "(state = 1 OR lost) RETURNING delivery.fencing, seq, grp"
 )
 _RENEW = (
-    "WITH shown (key, fencing) AS (VALUES {}) UPDATE delivery SET at = ? "
+    "WITH shown (key, fencing) AS (VALUES {}) UPDATE delivery SET at = ?, owner = ? "
     + _OF_SHOWN
     + "state = 1 RETURNING delivery.fencing"
 )
@@ -47,7 +44,7 @@ SELECT seq, key, topic, attempt + 1, first_seen, lost, done, failures, content
 FROM delivery CROSS JOIN body USING (seq) WHERE state = 0
 """
 _OLDEST = " ORDER BY named_until, seq LIMIT ?"
-_OF_KEYS = " AND key IN (SELECT value FROM json_each(?))"
+_OF_KEYS = " AND key IN (VALUES {})"
 _LEASE = """
 UPDATE delivery SET state = 1, at = ?, attempt = attempt + 1, fencing = seq + ?, owner = ?, lost = 0, named_until = 0
 WHERE seq IN (SELECT value FROM json_each(?))
@@ -124,8 +121,8 @@ class Complete(Operation[None]):
     def perform(cls, transaction: Transaction, operations: Sequence[Complete]) -> None:
         """Complete many in one statement."""
         completed: set[int] = set()
-        for start in range(0, len(operations), _ROWS):
-            some = operations[start : start + _ROWS]
+        for start in range(0, len(operations), ROWS):
+            some = operations[start : start + ROWS]
             shown = _shown([operation.claim for operation in some])
             rows = transaction.connection.execute(
                 rows_of(_COMPLETE, "(?, ?)", len(some)), [*shown, transaction.now]
@@ -157,9 +154,9 @@ class Renew(Operation[Sequence[Claim]]):
         """Extend the leases of each call in one statement."""
         for renew in operations:
             kept: set[int] = set()
-            for start in range(0, len(renew.claims), _ROWS):
-                some = renew.claims[start : start + _ROWS]
-                parameters = [*_shown(some), transaction.now + renew.lease]
+            for start in range(0, len(renew.claims), ROWS):
+                some = renew.claims[start : start + ROWS]
+                parameters = [*_shown(some), transaction.now + renew.lease, transaction.owner]
                 kept.update(
                     fencing
                     for (fencing,) in transaction.connection.execute(
@@ -181,7 +178,10 @@ class Renew(Operation[Sequence[Claim]]):
         seq, group = row
         if group is not None:
             execute("UPDATE delivery SET state = 3 WHERE grp = ? AND grp IS NOT NULL AND state < 3", (group,))
-        execute("UPDATE delivery SET state = 1, lost = 0, at = ? WHERE seq = ?", (transaction.now + lease, seq))
+        execute(
+            "UPDATE delivery SET state = 1, lost = 0, at = ?, owner = ? WHERE seq = ?",
+            (transaction.now + lease, transaction.owner, seq),
+        )
         return True
 
 
@@ -205,8 +205,8 @@ class Accept(Operation[bool]):
     @classmethod
     def perform(cls, transaction: Transaction, operations: Sequence[Accept]) -> None:
         """Insert many in one statement."""
-        for start in range(0, len(operations), _ROWS):
-            some = operations[start : start + _ROWS]
+        for start in range(0, len(operations), ROWS):
+            some = operations[start : start + ROWS]
             if transaction.unfinished + len(some) > some[0].bound:
                 some = [accept for accept in some if accept._is_within_bound(transaction)]
             if some:
@@ -256,13 +256,13 @@ class Take(Operation[Sequence[tuple[int, Row]]]):
     Args:
         limit: at most so many.
         lease: seconds.
-        keys: a JSON array of the keys of the only ones to take, or None.
+        keys: the only ones to take, or None.
     """
 
     __slots__ = ("keys", "lease", "limit")
     rank = 5
 
-    def __init__(self, limit: int, lease: float, keys: str | None) -> None:
+    def __init__(self, limit: int, lease: float, keys: tuple[str, ...] | None) -> None:
         self.limit = limit
         self.lease = lease
         self.keys = keys
@@ -279,13 +279,13 @@ class Take(Operation[Sequence[tuple[int, Row]]]):
                 operation.result, taken = taken[: operation.limit], taken[operation.limit :]
 
     @staticmethod
-    def _take(transaction: Transaction, limit: int, lease: float, keys: str | None) -> list[tuple[int, Row]]:
+    def _take(transaction: Transaction, limit: int, lease: float, keys: tuple[str, ...] | None) -> list[tuple[int, Row]]:
         execute = transaction.connection.execute
         rows: list[Row]
         if keys is None:
             rows = execute(_SELECT + _OLDEST, (limit,)).fetchall()
         else:
-            rows = execute(_SELECT + _OF_KEYS + _OLDEST, (keys, limit)).fetchall()
+            rows = execute(rows_of(_SELECT + _OF_KEYS + _OLDEST, "(?)", len(keys)), (*keys, limit)).fetchall()
         if not rows:
             return []
         seqs = [row[0] for row in rows]

@@ -10,16 +10,18 @@ import msgspec
 # So many become ready in one transaction at the most: an outage that ends makes very many due at once.
 _REAP_AT_ONCE = 1000
 
+ROWS = 64
+"""Rows of one statement: more would gain little, and each number of rows is a statement that SQLite keeps."""
+
 _DEMOTE = """
-UPDATE delivery SET state = 3
-WHERE grp IS NOT NULL AND state < 3 AND state <> 1 AND grp IN (SELECT value FROM json_each(?))
+WITH named (value) AS (VALUES {}) UPDATE delivery SET state = 3
+WHERE grp IS NOT NULL AND state < 3 AND state <> 1 AND grp IN (SELECT value FROM named)
 """
 _PROMOTE = """
-UPDATE delivery SET state = CASE WHEN at > ? THEN 2 ELSE 0 END
+WITH named (value) AS (VALUES {}) UPDATE delivery SET state = CASE WHEN at > ? THEN 2 ELSE 0 END
 WHERE seq IN (
     SELECT (SELECT seq FROM delivery WHERE grp = named.value AND state = 3 ORDER BY created_at, seq LIMIT 1)
-    FROM json_each(?) AS named
-    WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE grp = named.value AND grp IS NOT NULL AND state < 3)
+    FROM named WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE grp = named.value AND grp IS NOT NULL AND state < 3)
 )
 """
 _REAP = """
@@ -60,11 +62,13 @@ class Transaction:
         """Let the first of each changed group go, unless one of the group runs."""
         if not self.groups:
             return
-        names = as_json(sorted(self.groups))
+        names = sorted(self.groups)
         self.groups.clear()
-        self.connection.execute(_DEMOTE, (names,))
-        promoted = self.connection.execute(_PROMOTE, (self.now, names)).rowcount
-        self.made_ready = self.made_ready or promoted > 0
+        for start in range(0, len(names), ROWS):
+            some = names[start : start + ROWS]
+            self.connection.execute(rows_of(_DEMOTE, "(?)", len(some)), some)
+            promoted = self.connection.execute(rows_of(_PROMOTE, "(?)", len(some)), (*some, self.now)).rowcount
+            self.made_ready = self.made_ready or promoted > 0
 
     def reap(self) -> None:
         """Make ready what is due, and what was claimed under a lease that ran out. Does it once."""
@@ -85,8 +89,8 @@ class Transaction:
             self.connection.execute("UPDATE counter SET seq = ?, fencing = ?, unfinished = ?", counters)
 
 
-def as_json(values: list[str] | list[int]) -> str:
-    """Return a JSON array for ``json_each``: a list of any length in one parameter."""
+def as_json(values: list[int]) -> str:
+    """Return a JSON array for ``json_each``: numbers, as many as there are, in one parameter."""
     return msgspec.json.encode(values).decode()
 
 
