@@ -1,1 +1,116 @@
 """Receive Intercom webhooks and send Intercom data events, on any ASGI app."""
+
+from .errors import (
+    ConfigurationError,
+    ContactNotFound,
+    EventApiError,
+    EventError,
+    EventRejected,
+    InboxError,
+    InboxFull,
+    InboxUnavailable,
+    IntercomError,
+    IntercomUnavailable,
+    InvalidEvent,
+    InvalidNotification,
+    LeaseLost,
+    OutboxFull,
+    RateLimited,
+    Reject,
+    Retry,
+    Unauthorized,
+)
+from .events import (
+    Event,
+    EventsClient,
+    MemoryOutbox,
+    Money,
+    Outbox,
+    Outcome,
+    Progress,
+    RichLink,
+    SQLiteOutbox,
+    TrackResult,
+)
+from .handling.processor import Processor, Run
+from .handling.registry import HandlerRegistry
+from .handling.runner import Runner, TaskGroupRunner
+from .handling.schedule import Backoff
+from .inbox.contract import Claim, DeadLetter, Delivery, Failure, Inbox, Stats
+from .inbox.dead_letters import DeadLetters
+from .inbox.memory import MemoryInbox
+from .intercom import Intercom, get_intercom
+from .lifespan import compose_lifespans
+from .middleware import IntercomMiddleware
+from .notification import Notification, StoredNotification, VerifiedBody, VerifiedNotification
+from .receiving.guard import SignatureGuard
+from .receiving.signature import (
+    BODY_SIGNATURE,
+    FIN_SIGNATURE,
+    HUB_SIGNATURE,
+    SignatureScheme,
+    sign,
+    verify,
+)
+from .version import __version__
+
+__all__ = [
+    "BODY_SIGNATURE",
+    "FIN_SIGNATURE",
+    "HUB_SIGNATURE",
+    "Backoff",
+    "Claim",
+    "ConfigurationError",
+    "ContactNotFound",
+    "DeadLetter",
+    "DeadLetters",
+    "Delivery",
+    "Event",
+    "EventApiError",
+    "EventError",
+    "EventRejected",
+    "EventsClient",
+    "Failure",
+    "HandlerRegistry",
+    "Inbox",
+    "InboxError",
+    "InboxFull",
+    "InboxUnavailable",
+    "Intercom",
+    "IntercomError",
+    "IntercomMiddleware",
+    "IntercomUnavailable",
+    "InvalidEvent",
+    "InvalidNotification",
+    "LeaseLost",
+    "MemoryInbox",
+    "MemoryOutbox",
+    "Money",
+    "Notification",
+    "Outbox",
+    "OutboxFull",
+    "Outcome",
+    "Processor",
+    "Progress",
+    "RateLimited",
+    "Reject",
+    "Retry",
+    "RichLink",
+    "Run",
+    "Runner",
+    "SQLiteOutbox",
+    "SignatureGuard",
+    "SignatureScheme",
+    "Stats",
+    "StoredNotification",
+    "TaskGroupRunner",
+    "TrackResult",
+    "Unauthorized",
+    "VerifiedBody",
+    "VerifiedNotification",
+    "__version__",
+    "compose_lifespans",
+    "get_intercom",
+    "sign",
+    "verify",
+]

@@ -15,7 +15,8 @@ logger: Final = logging.getLogger("starlette_intercom")
 
 NOT_STARTED: Final = (
     "Intercom was not started, because no lifespan event reached it. Use IntercomMiddleware around the app, or "
-    "Starlette(lifespan=intercom.lifespan) for a mount, and let the server send lifespan events (uvicorn: --lifespan on)"
+    "Starlette(lifespan=intercom.lifespan) for a mount, and let the server send lifespan events "
+    "(uvicorn: --lifespan on)"
 )
 """Why every notification is answered with 503."""
 

@@ -26,28 +26,24 @@ class Sources(msgspec.Struct, gc=False):
     """
 
     notification: Notification[Any]
+    services: Services
     delivery: Delivery | None = None
     error: BaseException | None = None
     failure: Failure | None = None
-    services: Services | None = None
 
     @property
     def intercom(self) -> object:
         """The ``Intercom`` itself."""
-        return None if self.services is None else self.services.intercom
+        return self.services
 
     @property
     def events(self) -> object:
         """Its events client."""
-        return None if self.services is None else self.services.events
+        return self.services.events
 
 
 class Services(typing.Protocol):
-    """What handlers may ask for beside what is known of the delivery."""
-
-    @property
-    def intercom(self) -> object:
-        """The ``Intercom`` itself."""
+    """What ``Intercom`` looks like from here."""
 
     @property
     def events(self) -> object:

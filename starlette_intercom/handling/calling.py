@@ -97,7 +97,7 @@ class Caller:
             logger.warning(messages.overdue(handler.name, handler.timeout))
 
 
-class Abandoned(Exception):  # noqa: N818 - says what happened; never leaves this package
+class Abandoned(Exception):
     """Nobody waits for this thread any more; whether it will succeed is not known."""
 
 

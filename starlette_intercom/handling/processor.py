@@ -61,7 +61,7 @@ class Processor:
         self,
         inbox: Inbox,
         registry: HandlerRegistry,
-        services: Services | None = None,
+        services: Services,
         *,
         lease: float = LEASE,
         clock: Callable[[], float] = time.time,

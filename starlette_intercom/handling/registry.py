@@ -154,7 +154,7 @@ class HandlerRegistry:
             if callable(topic):
                 raise ConfigurationError("Give the function by name: on('a.topic', handler=function).")
             check_pattern(topic)
-        if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= 100:
+        if type(retries) is not int or not 0 <= retries <= 100:
             raise ConfigurationError("retries must be a whole number from 0 to 100.")
         if timeout is not None and not 0 < timeout < float("inf"):
             raise ConfigurationError("timeout is in seconds and must be positive, or None for no limit.")

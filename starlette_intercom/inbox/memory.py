@@ -218,7 +218,7 @@ class MemoryInbox(Inbox):
         """Name deliveries that are ready."""
         now = self._clock()
         self._pass_time(now)
-        names = []
+        names: list[str] = []
         for record in self._records.values():
             if len(names) >= limit:
                 break

@@ -15,7 +15,7 @@ from .signature import Secrets, SecretsLike, SignatureScheme, has_shape, verify
 _MIB: Final = 2**20
 
 
-class Refused(Exception):  # noqa: N818 - says what happened; never leaves this package
+class Refused(Exception):
     """The request is not let in.
 
     Attributes:
@@ -31,7 +31,7 @@ class Refused(Exception):  # noqa: N818 - says what happened; never leaves this 
         self.unread = unread
 
 
-class Disconnected(Exception):  # noqa: N818
+class Disconnected(Exception):
     """The client went away before its body was complete; there is nobody to answer."""
 
 

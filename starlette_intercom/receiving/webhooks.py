@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 from starlette.types import Receive, Scope, Send
@@ -21,16 +21,6 @@ KeyFunction = Callable[[Notification[Any]], "str | None"]
 """A user's function of a notification: its identity, or what it is serialized by."""
 
 
-class Handlers(Protocol):
-    """What the sub-application needs to know of the handlers."""
-
-    def handles(self, topic: str) -> bool:
-        """Tell whether there is a handler for the topic."""
-
-    async def unhandled(self, notification: VerifiedNotification) -> None:
-        """Take note of a notification that no handler takes."""
-
-
 class Webhooks:
     """ASGI app that answers Intercom: mount it, or let ``IntercomMiddleware`` send one path to it.
 
@@ -40,7 +30,8 @@ class Webhooks:
         reader: reads and verifies bodies.
         timeout: seconds for reading and accepting together.
         inbox: where deliveries are written down.
-        handlers: what topics are handled.
+        handles: tells whether there is a handler for a topic.
+        unhandled: hears, after the answer, of a notification that no handler takes.
         dedupe_key: the identity of a notification; None for workspace and id.
         serialize_by: deliveries for which this returns the same text run one after the other.
     """
@@ -51,14 +42,16 @@ class Webhooks:
         reader: BodyReader,
         timeout: float,
         inbox: Inbox,
-        handlers: Handlers,
+        handles: Callable[[str], bool],
+        unhandled: Callable[[VerifiedNotification], Awaitable[None]],
         dedupe_key: KeyFunction | None = None,
         serialize_by: KeyFunction | None = None,
     ) -> None:
         self._reader = reader
         self._timeout = timeout
         self._inbox = inbox
-        self._handlers = handlers
+        self._handles = handles
+        self._unhandled = unhandled
         self._dedupe_key = dedupe_key
         self._serialize_by = serialize_by
         self._rejections = RejectionLog()
@@ -99,7 +92,7 @@ class Webhooks:
                 body = await self._reader.read(scope, receive, deadline)
                 close = False
                 notification = VerifiedNotification(body)
-                handled = self._handlers.handles(notification.topic)
+                handled = self._handles(notification.topic)
                 answer = await self._accept(notification) if handled else RECEIVED
             except Refused as refusal:
                 self._rejections.add(refusal.reason)
@@ -112,7 +105,7 @@ class Webhooks:
         if answer is not None:
             await answer.send(scope, send, close=close)
             if notification is not None and not handled:
-                await self._handlers.unhandled(notification)
+                await self._unhandled(notification)
         elif close:
             await answer_cut_off(scope, send, deadline, self._rejections)
         else:

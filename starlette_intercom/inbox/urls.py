@@ -1,0 +1,29 @@
+"""An inbox from a URL."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from ..errors import ConfigurationError
+from .contract import Inbox
+from .memory import MemoryInbox
+
+
+def inbox_from_url(url: str) -> Inbox:
+    """Make the inbox that a URL names.
+
+    Args:
+        url: ``memory:``, or ``sqlite:///relative.db`` (``sqlite:////absolute/path.db`` has four slashes).
+
+    Raises:
+        ConfigurationError: no inbox goes by that URL.
+    """
+    if not isinstance(url, str):
+        raise ConfigurationError("inbox must be a URL, such as 'sqlite:///intercom.db', or an Inbox.")
+    scheme = urlsplit(url).scheme
+    if scheme == "memory":
+        return MemoryInbox()
+    # Only the scheme is shown: the rest may hold a password.
+    raise ConfigurationError(
+        f"No inbox goes by the scheme {scheme!r}. Use 'memory:', 'sqlite:///intercom.db', or an Inbox of your own."
+    )
