@@ -13,6 +13,7 @@
     ├── Reject                    raised by a handler: never again, to the dead letters
     └── EventError                an event did not reach Intercom
         ├── InvalidEvent          refused before it was sent: names field and reason
+        ├── OutboxFull            too many events wait to be sent: try again later
         └── EventApiError         Intercom answered, or could not be reached
             ├── Unauthorized          401, 403: the access token
             ├── ContactNotFound       404: the contact must exist first
@@ -104,6 +105,10 @@ class InvalidEvent(EventError, ValueError):
         super().__init__(f"{field}: {reason}")
         self.field = field
         self.reason = reason
+
+
+class OutboxFull(EventError):
+    """As many events wait to be sent as may wait; this one was not taken."""
 
 
 class EventApiError(EventError):

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
 import anyio
-from anyio.abc import TaskGroup
+from anyio.abc import TaskGroup, TaskStatus
 from starlette.datastructures import State
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Scope
 
 from . import messages
 from .errors import ConfigurationError
+from .events import EventsClient, HttpClient
+from .events.http import Region
 from .handling.processor import LEASE, Processor
 from .handling.registry import HandlerRegistry
 from .handling.runner import Runner, TaskGroupRunner
@@ -49,8 +52,12 @@ class Intercom(HandlerRegistry):
 
     Args:
         client_secret: of your app in Intercom's Developer Hub; several while rotating, or by name.
+        access_token: of your app, only for sending events.
         inbox: ``memory:``, ``sqlite:///path``, or an :class:`Inbox`.
         runner: where deliveries are processed; tasks of this process where not given.
+        region: where your workspace is hosted: ``us``, ``eu`` or ``au``; only for sending events.
+        http_client: your own ``httpx.AsyncClient`` for sending events; it is not closed.
+        events: an :class:`EventsClient` of your own, instead of access token, region and HTTP client.
         dedupe_key: the identity of a notification, where its workspace and id are not what you want.
         serialize_by: deliveries for which this returns the same text run one after the other, in the order of
             ``created_at``; None bonds nothing.
@@ -70,8 +77,12 @@ class Intercom(HandlerRegistry):
         self,
         client_secret: SecretsLike,
         *,
+        access_token: str | None = None,
         inbox: str | Inbox = "memory:",
         runner: Runner | None = None,
+        region: Region = "us",
+        http_client: HttpClient | None = None,
+        events: EventsClient | None = None,
         dedupe_key: KeyFunction | None = None,
         serialize_by: KeyFunction | None = None,
         max_body_size: int = MAX_BODY_SIZE,
@@ -102,12 +113,10 @@ class Intercom(HandlerRegistry):
             dedupe_key=dedupe_key,
             serialize_by=serialize_by,
         )
+        self._events = _events_client(events, access_token, region, http_client)
         self._lease = lease
         self._drain_timeout = drain_timeout
-        self._started = False
-        self._draining = False
-        self._processor: Processor | None = None
-        self._tidying: anyio.CancelScope | None = None
+        self._started: _Start | None = None
         self._seen_unhandled: set[str] = set()
 
     @classmethod
@@ -132,14 +141,24 @@ class Intercom(HandlerRegistry):
                     "Basic Information of your app."
                 )
             options["client_secret"] = [secret for secret in secrets if secret]
-        if environ.get("INTERCOM_INBOX"):
-            options.setdefault("inbox", environ["INTERCOM_INBOX"])
+        for option in ("access_token", "inbox", "region"):
+            value = environ.get(f"INTERCOM_{option.upper()}")
+            if value:
+                options.setdefault(option, value)
         return cls(**options)
 
     @property
-    def events(self) -> object:
-        """soon"""
-        return None
+    def events(self) -> EventsClient:
+        """The client of the Data Events API; it can send while the app's lifespan runs.
+
+        Raises:
+            ConfigurationError: there is no access token.
+        """
+        if self._events is None:
+            raise ConfigurationError(
+                "Events need an access token: Intercom(…, access_token=…), or INTERCOM_ACCESS_TOKEN with from_env()."
+            )
+        return self._events
 
     @property
     def secret_uses(self) -> Mapping[str, int]:
@@ -160,104 +179,100 @@ class Intercom(HandlerRegistry):
 
         Starlette runs no lifespan of mounted apps, so a mounted ``intercom.webhooks`` needs this.
         """
-        await self.open({}, app)
         raised: BaseException | None = None
-        try:
-            async with anyio.create_task_group() as group:
-                await self.start(group)
+        async with anyio.create_task_group() as group:
+            try:
+                await self.open({}, app, group)
                 try:
+                    await self.start()
                     yield {"intercom": self}
-                except BaseException as error:  # kept out of the group, which would wrap it
-                    raised = error
-                with anyio.CancelScope(shield=True):
-                    await self.drain()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self.close()
-        if raised is not None:
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await self.drain()
+                        await self.close()
+            except BaseException as error:
+                raised = error
+        if raised is not None:  # kept out of the group, which would wrap it
             raise raised
 
-    async def open(self, scope: Scope, app: ASGIApp) -> None:
-        """Get ready, before the app starts: connect the inbox and put this object into the app's state.
+    async def open(self, scope: Scope, app: ASGIApp, task_group: TaskGroup) -> None:
+        """Get ready, before the app starts: connect, and put this object into the app's state.
 
         Called by the middleware and by :meth:`lifespan`.
+
+        Args:
+            scope: of the lifespan; empty where there is none.
+            app: whose state is used where the scope names no app.
+            task_group: lives until after :meth:`close`.
 
         Raises:
             ConfigurationError: it was started already, or ``app.state.intercom`` is something else.
         """
-        if self._started:
+        if self._started is not None:
             raise ConfigurationError(
                 "Intercom was started twice. Use either IntercomMiddleware or lifespan=intercom.lifespan, not both."
             )
-        self._started = True
+        self._started = _Start(*await task_group.start(_host))
         try:
-            self._bind(scope, app)
+            _bind(self, scope, app)
             await self.inbox.open()
+            if self._events is not None:
+                await self._started.group.start(self._events.run)
         except BaseException:
-            self._started = False
+            with anyio.CancelScope(shield=True):
+                await self.close()
             raise
         if not self.inbox.durable:
             logger.warning(messages.memory_inbox())
 
-    async def start(self, task_group: TaskGroup) -> None:
-        """Begin to work, now that the app has started.
-
-        Args:
-            task_group: lives as long as the app.
-        """
-        self._draining = False
-        self._processor = Processor(self.inbox, self, self, lease=self._lease)
-        await self.runner.start(self._processor, task_group)
-        self._tidying = anyio.CancelScope()
-        task_group.start_soon(self._tidy, self._tidying, name="intercom-tidy")
+    async def start(self) -> None:
+        """Begin to work, now that the app has started."""
+        started = self._started
+        if started is None:
+            raise ConfigurationError("Intercom was not opened: use IntercomMiddleware, or lifespan=intercom.lifespan.")
+        started.processor = Processor(self.inbox, self, self, lease=self._lease)
+        await self.runner.start(started.processor, started.group)
+        started.group.start_soon(self._tidy, name="intercom-tidy")
         self.webhooks.open()
 
     async def drain(self) -> None:
         """Take nothing more and let running handlers finish, while the app's resources still exist.
 
+        Afterwards what was enqueued is sent to Intercom. Both together take ``drain_timeout`` seconds at the most.
         Does nothing the second time.
         """
         self.webhooks.close()
-        if not self._draining and self._processor is not None:
-            self._draining = True
-            await self.runner.drain(self._drain_timeout)
-            if self._tidying is not None:
-                self._tidying.cancel()
-            self._processor = None
+        started = self._started
+        if started is None or started.processor is None:
+            return
+        started.processor = None
+        deadline = anyio.current_time() + self._drain_timeout
+        await self.runner.drain(self._drain_timeout)
+        if self._events is not None:
+            await self._events.flush(max(0.0, deadline - anyio.current_time()))
 
     async def close(self) -> None:
-        """Let go of everything, after the app has stopped."""
+        """Let go of everything, after the app has stopped. Does nothing where it was not opened."""
+        started, self._started = self._started, None
+        if started is None:
+            return
         self.webhooks.close()
-        try:
-            if not self.inbox.durable:
-                stats = await self.inbox.stats()
-                unfinished = stats.waiting + stats.scheduled + stats.running
-                if unfinished:
-                    logger.error(messages.memory_inbox_lost(unfinished))
-            await self.inbox.close()
-        finally:
-            self._started = False
+        started.scope.cancel()
+        await started.ended.wait()
+        if not self.inbox.durable:
+            stats = await self.inbox.stats()
+            unfinished = stats.waiting + stats.scheduled + stats.running
+            if unfinished:
+                logger.error(messages.memory_inbox_lost(unfinished))
+        await self.inbox.close()
 
-    def _bind(self, scope: Scope, app: ASGIApp) -> None:
-        state = _state_of(scope.get("app", app))
-        if state is not None:
-            if getattr(state, "intercom", self) is not self:
-                raise ConfigurationError("app.state.intercom is taken by something else: give that another name.")
-            state.intercom = self
-        shared = scope.get("state")
-        if shared is not None:
-            if shared.get("intercom", self) is not self:
-                raise ConfigurationError("The lifespan state has another 'intercom' already: give that another name.")
-            shared["intercom"] = self
-
-    async def _tidy(self, until: anyio.CancelScope) -> None:
-        with until:
-            while True:
-                await anyio.sleep(_TIDY_INTERVAL)
-                try:
-                    await self.inbox.tidy()
-                except Exception as error:
-                    logger.warning(messages.inbox_unreachable(error))
+    async def _tidy(self) -> None:
+        while True:
+            await anyio.sleep(_TIDY_INTERVAL)
+            try:
+                await self.inbox.tidy()
+            except Exception as error:  # an inbox that is away is tidied later
+                logger.warning(messages.inbox_unreachable(error))
 
     async def _note_unhandled(self, notification: VerifiedNotification) -> None:
         topic = notification.topic
@@ -266,8 +281,37 @@ class Intercom(HandlerRegistry):
         if topic not in self._seen_unhandled and len(self._seen_unhandled) < _MAX_UNHANDLED_TOPICS:
             self._seen_unhandled.add(topic)
             logger.warning(messages.unhandled(topic))
-        if self._processor is not None:
-            await self._processor.unhandled(notification)
+        if self._started is not None and self._started.processor is not None:
+            await self._started.processor.unhandled(notification)
+
+
+@dataclass(slots=True)
+class _Start:
+    """What exists from one opening to the closing after it.
+
+    Attributes:
+        scope: around all tasks of the library; an inner one, since cancelling the one outside would end the app's
+            lifespan.
+        group: the tasks.
+        ended: they have all ended.
+        processor: while deliveries are processed.
+    """
+
+    scope: anyio.CancelScope
+    group: TaskGroup
+    ended: anyio.Event
+    processor: Processor | None = None
+
+
+async def _host(*, task_status: TaskStatus[tuple[anyio.CancelScope, TaskGroup, anyio.Event]]) -> None:
+    ended = anyio.Event()
+    try:
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                task_status.started((scope, group, ended))
+                await anyio.sleep_forever()
+    finally:
+        ended.set()
 
 
 def get_intercom(request: HTTPConnection) -> Intercom:
@@ -284,6 +328,32 @@ def get_intercom(request: HTTPConnection) -> Intercom:
             "This app has no Intercom: add IntercomMiddleware, or lifespan=intercom.lifespan, and let its lifespan run."
         )
     return found
+
+
+def _events_client(
+    given: EventsClient | None, access_token: str | None, region: Region, http_client: HttpClient | None
+) -> EventsClient | None:
+    if given is not None:
+        if access_token is not None or http_client is not None:
+            raise ConfigurationError("Give either events=EventsClient(…), or access_token and http_client.")
+        return given
+    if access_token is None:
+        return None
+    return EventsClient(access_token=access_token, region=region, http_client=http_client)
+
+
+def _bind(intercom: Intercom, scope: Scope, app: ASGIApp) -> None:
+    """Put it into ``app.state`` and into the lifespan state, where they exist."""
+    state = _state_of(scope.get("app", app))
+    if state is not None:
+        if getattr(state, "intercom", intercom) is not intercom:
+            raise ConfigurationError("app.state.intercom is taken by something else: give that another name.")
+        state.intercom = intercom
+    shared = scope.get("state")
+    if shared is not None:
+        if shared.get("intercom", intercom) is not intercom:
+            raise ConfigurationError("The lifespan state has another 'intercom' already: give that another name.")
+        shared["intercom"] = intercom
 
 
 def _state_of(app: Any) -> State | None:

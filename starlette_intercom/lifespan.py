@@ -40,10 +40,10 @@ def compose_lifespans(*lifespans: Lifespan) -> Lifespan:
 class Lifecycle(Protocol):
     """What is started and stopped with an app."""
 
-    async def open(self, scope: Scope, app: ASGIApp) -> None:
-        """Get ready, before the app starts."""
+    async def open(self, scope: Scope, app: ASGIApp, task_group: TaskGroup) -> None:
+        """Get ready, before the app starts; the group lives until after :meth:`close`."""
 
-    async def start(self, task_group: TaskGroup) -> None:
+    async def start(self) -> None:
         """Begin to work, now that the app has started."""
 
     async def drain(self) -> None:
@@ -78,25 +78,26 @@ class LifespanResponder:
             Exception: what stopped the start-up, once the server was told of it; or what the app raised.
         """
         self._startup = await self._receive()
-        try:
-            await self._lifecycle.open(self._scope, self._app)
-        except Exception as error:
-            await self._tell_failure(error)
-            raise
-        try:
-            async with anyio.create_task_group() as group:
-                self._group = group
-                raised = await self._run_app()
-                with anyio.CancelScope(shield=True):
-                    await self._lifecycle.drain()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._lifecycle.close()
-        if raised is not None:
+        async with anyio.create_task_group() as group:
+            raised = await self._run(group)
+        if raised is not None:  # kept out of the group, which would wrap it
             raise raised
 
+    async def _run(self, group: TaskGroup) -> Exception | None:
+        """Take both through the lifespan; return what is to be raised when everything has been let go."""
+        try:
+            await self._lifecycle.open(self._scope, self._app, group)
+        except Exception as error:
+            await self._tell_failure(error)
+            return error
+        try:
+            return await self._run_app()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._lifecycle.drain()
+                await self._lifecycle.close()
+
     async def _run_app(self) -> Exception | None:
-        """Run the app's part; return what is to be raised when everything has been let go."""
         try:
             await self._app(self._scope, self._receive_for_app, self._send_for_app)
         except Exception as error:
@@ -130,7 +131,7 @@ class LifespanResponder:
         if message["type"] == "lifespan.startup.complete":
             self._answered = True
             try:
-                await self._lifecycle.start(self._group)
+                await self._lifecycle.start()
             except Exception as error:
                 self._failure = error
                 await self._tell_failure(error)

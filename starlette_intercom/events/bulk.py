@@ -1,0 +1,199 @@
+"""Many events at once: any number of them, in bounded memory, as fast as the rate window allows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+
+import anyio
+import anyio.abc
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from ..errors import EventError, Unauthorized
+from .collisions import Collisions, OnCollision
+from .event import Event
+from .outcomes import Outcome, Progress, TrackResult
+from .sending import Sender
+
+KEPT_FAILURES = 10_000
+
+Events = Iterable[Event] | AsyncIterable[Event]
+
+
+class BulkRun:
+    """Sends the events of one iterable with a fixed set of workers.
+
+    Args:
+        sender: what sends.
+        encode: validates an event and writes its body.
+        concurrency: how many workers.
+        deadline: seconds for each event, or None for as long as it takes.
+        on_collision: what to do with events that Intercom would take for one.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        encode: Callable[[Event], bytes],
+        *,
+        concurrency: int,
+        deadline: float | None,
+        on_collision: OnCollision,
+    ) -> None:
+        self._sender = sender
+        self._encode = encode
+        self._concurrency = concurrency
+        self._deadline = deadline
+        self._collisions = Collisions(on_collision)
+        self._stopped_by: Exception | None = None
+
+    async def send_all(self, events: Events, report: Callable[[Outcome], Awaitable[None]]) -> None:
+        """Send all events.
+
+        Args:
+            events: where they come from; read in the task of the caller, a few ahead of what is being sent.
+            report: called with every outcome, as they finish.
+
+        Raises:
+            Unauthorized: the token was refused; the rest was not sent.
+            Exception: whatever ``events`` or ``report`` raised.
+        """
+        send, receive = anyio.create_memory_object_stream[Event](self._concurrency)
+        source_failed: Exception | None = None
+        async with anyio.create_task_group() as workers:
+            with receive:
+                for _ in range(self._concurrency):
+                    workers.start_soon(self._work, receive.clone(), report, workers.cancel_scope)
+            with send:
+                try:
+                    if isinstance(events, AsyncIterable):
+                        async for event in events:
+                            await send.send(event)
+                    else:
+                        for event in events:
+                            await send.send(event)
+                except Exception as error:
+                    # What was read so far is still sent; and the error leaves as it is, not in a group.
+                    source_failed = error
+        if self._stopped_by is not None:
+            raise self._stopped_by
+        if source_failed is not None:
+            raise source_failed
+
+    async def _work(
+        self,
+        events: MemoryObjectReceiveStream[Event],
+        report: Callable[[Outcome], Awaitable[None]],
+        scope: anyio.CancelScope,
+    ) -> None:
+        with events:
+            async for event in events:
+                outcome = await self._send(event)
+                try:
+                    if isinstance(outcome.error, Unauthorized):
+                        raise outcome.error
+                    await report(outcome)
+                except Exception as error:
+                    self._stopped_by = error
+                    scope.cancel()
+                    return
+
+    async def _send(self, event: Event) -> Outcome:
+        try:
+            body = self._encode(event)
+            resolved = self._collisions.resolve(event)
+            if resolved is not event:
+                event, body = resolved, self._encode(resolved)
+            await self._sender.request("POST", "/events", body, deadline=self._deadline)
+        except EventError as error:
+            # The frames of the traceback would keep everything alive that the error has passed.
+            return Outcome(event, error.with_traceback(None))
+        return Outcome(event)
+
+
+class OutcomeStream:
+    """The outcomes of a run, as they finish: an async iterator.
+
+    The run goes on in a task of the client. It stops when the iterator is closed or dropped, so leaving the loop early
+    is fine; events that are under way at that moment may or may not reach Intercom.
+    """
+
+    def __init__(self, outcomes: MemoryObjectReceiveStream[Outcome], ending: StreamEnding) -> None:
+        self._outcomes = outcomes
+        self._ending = ending
+
+    def __aiter__(self) -> OutcomeStream:
+        return self
+
+    async def __anext__(self) -> Outcome:
+        try:
+            return await self._outcomes.receive()
+        except anyio.EndOfStream:
+            if self._ending.error is not None:
+                raise self._ending.error from None
+            raise StopAsyncIteration from None
+
+    async def aclose(self) -> None:
+        """Stop the run."""
+        self._outcomes.close()
+
+    def __del__(self) -> None:
+        self._outcomes.close()
+
+
+class StreamEnding:
+    """How the run behind a stream ended; apart from the stream, so that the run does not keep the stream alive."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+
+async def run_stream(
+    run: BulkRun, events: Events, outcomes: MemoryObjectSendStream[Outcome], ending: StreamEnding
+) -> None:
+    """Send all events and hand out their outcomes.
+
+    Args:
+        run: what sends.
+        events: where they come from.
+        outcomes: where the outcomes go; sending stops when nobody reads them any more.
+        ending: told what ended the run early.
+    """
+    ending.error = EventError("The events client was closed before all events were sent")
+    with outcomes:
+        try:
+            await run.send_all(events, outcomes.send)
+        except anyio.BrokenResourceError:
+            return
+        except Exception as error:
+            ending.error = error
+        else:
+            ending.error = None
+
+
+class Tally:
+    """Counts outcomes for `TrackResult`.
+
+    Args:
+        on_progress: called after each event.
+    """
+
+    def __init__(self, on_progress: Callable[[Progress], None] | None) -> None:
+        self._on_progress = on_progress
+        self._succeeded = 0
+        self._failed_count = 0
+        self._failed: list[Outcome] = []
+
+    async def add(self, outcome: Outcome) -> None:
+        """Take in one outcome."""
+        if outcome.ok:
+            self._succeeded += 1
+        else:
+            self._failed_count += 1
+            if len(self._failed) < KEPT_FAILURES:
+                self._failed.append(outcome)
+        if self._on_progress is not None:
+            self._on_progress(Progress(self._succeeded, self._failed_count))
+
+    def result(self) -> TrackResult:
+        """Make the result of what was counted."""
+        return TrackResult(self._succeeded, tuple(self._failed), self._failed_count)
