@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import anyio
+import anyio.lowlevel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from starlette_intercom import HUB_SIGNATURE, SignatureScheme
@@ -130,3 +131,10 @@ async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
     assert scope["type"] == "http"
     await send({"type": "http.response.start", "status": 204, "headers": []})
     await send({"type": "http.response.body", "body": b""})
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something to become true, for five seconds at the most."""
+    with anyio.fail_after(5):
+        while not condition():  # noqa: ASYNC110 - of any kind, also without an event for it
+            await anyio.sleep(0.001)
