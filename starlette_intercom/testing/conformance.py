@@ -38,7 +38,7 @@ class InboxConformance(ABC):
         retention: seconds for which the inboxes that :meth:`make_inbox` makes know completed deliveries.
     """
 
-    examples = 600
+    examples = 60
     steps = 50
     retention = 7 * 24 * 3600.0
 
