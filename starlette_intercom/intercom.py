@@ -16,13 +16,14 @@ from starlette.types import ASGIApp, Scope
 
 from . import messages
 from .errors import ConfigurationError
-from .events import EventsClient, HttpClient
+from .events import EventsClient, HttpClient, SQLiteOutbox
 from .events.http import Region
 from .handling.processor import LEASE, Processor
 from .handling.registry import HandlerRegistry
 from .handling.runner import Runner, TaskGroupRunner
 from .inbox.contract import Inbox, Stats
 from .inbox.dead_letters import DeadLetters
+from .inbox.sqlite import SQLiteInbox
 from .inbox.urls import inbox_from_url
 from .messages import logger
 from .notification import VerifiedNotification
@@ -113,7 +114,7 @@ class Intercom(HandlerRegistry):
             dedupe_key=dedupe_key,
             serialize_by=serialize_by,
         )
-        self._events = _events_client(events, access_token, region, http_client)
+        self._events = _events_client(events, access_token, region, http_client, self.inbox)
         self._lease = lease
         self._drain_timeout = drain_timeout
         self._started: _Start | None = None
@@ -336,7 +337,11 @@ def get_intercom(request: HTTPConnection) -> Intercom:
 
 
 def _events_client(
-    given: EventsClient | None, access_token: str | None, region: Region, http_client: HttpClient | None
+    given: EventsClient | None,
+    access_token: str | None,
+    region: Region,
+    http_client: HttpClient | None,
+    inbox: Inbox,
 ) -> EventsClient | None:
     if given is not None:
         if access_token is not None or http_client is not None:
@@ -344,7 +349,9 @@ def _events_client(
         return given
     if access_token is None:
         return None
-    return EventsClient(access_token=access_token, region=region, http_client=http_client)
+    # What is enqueued lies beside the inbox, so that it survives a crash where the inbox does.
+    outbox = SQLiteOutbox(inbox.path) if isinstance(inbox, SQLiteInbox) else None
+    return EventsClient(access_token=access_token, region=region, http_client=http_client, outbox=outbox)
 
 
 def _bind(intercom: Intercom, scope: Scope, app: ASGIApp) -> None:
