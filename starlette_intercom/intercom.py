@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Final, Self
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
-from starlette.datastructures import State
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Scope
 
 from . import messages
+from .app_state import bind_to_app
 from .errors import ConfigurationError
 from .events import EventsClient, HttpClient, SQLiteOutbox
 from .events.http import Region
@@ -215,7 +215,7 @@ class Intercom(HandlerRegistry):
             )
         self._started = _Start(scope, app, *await task_group.start(_host))
         try:
-            _bind(self, scope, app)
+            bind_to_app(self, scope, app)
             await self.inbox.open()
             if self._events is not None:
                 await self._started.group.start(self._events.run)
@@ -352,27 +352,3 @@ def _events_client(
     # What is enqueued lies beside the inbox, so that it survives a crash where the inbox does.
     outbox = SQLiteOutbox(inbox.path) if isinstance(inbox, SQLiteInbox) else None
     return EventsClient(access_token=access_token, region=region, http_client=http_client, outbox=outbox)
-
-
-def _bind(intercom: Intercom, scope: Scope, app: ASGIApp) -> None:
-    """Put it into ``app.state`` and into the lifespan state, where they exist."""
-    state = _state_of(scope.get("app", app))
-    if state is not None:
-        if getattr(state, "intercom", intercom) is not intercom:
-            raise ConfigurationError("app.state.intercom is taken by something else: give that another name.")
-        state.intercom = intercom
-    shared = scope.get("state")
-    if shared is not None:
-        if shared.get("intercom", intercom) is not intercom:
-            raise ConfigurationError("The lifespan state has another 'intercom' already: give that another name.")
-        shared["intercom"] = intercom
-
-
-def _state_of(app: Any) -> State | None:
-    """Find ``app.state`` of a Starlette or FastAPI app, also below other middleware."""
-    while app is not None:
-        state = getattr(app, "state", None)
-        if isinstance(state, State):
-            return state
-        app = getattr(app, "app", None)
-    return None
