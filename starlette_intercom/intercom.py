@@ -231,7 +231,7 @@ class Intercom(HandlerRegistry):
         started = self._started
         if started is None:
             raise ConfigurationError("Intercom was not opened: use IntercomMiddleware, or lifespan=intercom.lifespan.")
-        _bind(self, started.lifespan, started.app)  # again: the app's own start may have taken the name
+        bind_to_app(self, started.lifespan, started.app)  # again: the app's own start may have taken the name
         started.processor = Processor(self.inbox, self, self, lease=self._lease)
         await self.runner.start(started.processor, started.group)
         started.group.start_soon(self._tidy, name="intercom-tidy")
