@@ -130,7 +130,9 @@ class MemoryInbox(Inbox):
         self._pass_time(now)
         claims: list[Claim] = []
         if ids is not None:
-            for name in ids[:limit]:
+            for name in ids:
+                if len(claims) == limit:
+                    break
                 record = self._records.get(name)
                 if record is not None and record.state is _WAITING and self._may_run(record):
                     claims.append(self._take(record, now + lease))
