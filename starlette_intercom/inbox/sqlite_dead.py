@@ -160,8 +160,8 @@ class Tidy(Operation[bool]):
 def list_dead(connection: sqlite3.Connection, which: Filter, *, limit: int) -> list[DeadLetter]:
     """Read dead letters, the latest first."""
     rows = connection.execute(
-        "SELECT key, topic, content, handlers, done, failures, attempt, first_seen, at FROM delivery "
-        f"CROSS JOIN body USING (seq) WHERE {which.condition} ORDER BY at DESC, seq DESC LIMIT :limit",  # noqa: S608
+        "SELECT key, topic, content, handlers, done, failures, attempt, first_seen, at FROM delivery "  # noqa: S608
+        f"CROSS JOIN body USING (seq) WHERE {which.condition} ORDER BY at DESC, seq DESC LIMIT :limit",
         {**which.parameters, "limit": limit},
     )
     return [

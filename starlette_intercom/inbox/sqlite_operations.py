@@ -22,13 +22,13 @@ INSERT INTO delivery (seq, key, topic, state, at, first_seen, grp, created_at) V
 """
 _OF_SHOWN = "FROM shown WHERE delivery.key = shown.key AND delivery.fencing = shown.fencing AND "
 _COMPLETE = (
-    "WITH shown (key, fencing) AS (VALUES {}) "
+    "WITH shown (key, fencing) AS (VALUES {}) "  # noqa: S608 - our own SQL
     "UPDATE delivery SET state = 5, at = ?, lost = 0, done = NULL, failures = NULL "
     + _OF_SHOWN
     + "(state = 1 OR lost) RETURNING delivery.fencing, seq, grp"
 )
 _RENEW = (
-    "WITH shown (key, fencing) AS (VALUES {}) UPDATE delivery SET at = ?, owner = ? "
+    "WITH shown (key, fencing) AS (VALUES {}) UPDATE delivery SET at = ?, owner = ? "  # noqa: S608 - our own SQL
     + _OF_SHOWN
     + "state = 1 RETURNING delivery.fencing"
 )
