@@ -212,7 +212,7 @@ class Intercom(HandlerRegistry):
             raise ConfigurationError(
                 "Intercom was started twice. Use either IntercomMiddleware or lifespan=intercom.lifespan, not both."
             )
-        self._started = _Start(*await task_group.start(_host))
+        self._started = _Start(scope, app, *await task_group.start(_host))
         try:
             _bind(self, scope, app)
             await self.inbox.open()
@@ -230,6 +230,7 @@ class Intercom(HandlerRegistry):
         started = self._started
         if started is None:
             raise ConfigurationError("Intercom was not opened: use IntercomMiddleware, or lifespan=intercom.lifespan.")
+        _bind(self, started.lifespan, started.app)  # again: the app's own start may have taken the name
         started.processor = Processor(self.inbox, self, self, lease=self._lease)
         await self.runner.start(started.processor, started.group)
         started.group.start_soon(self._tidy, name="intercom-tidy")
@@ -290,6 +291,8 @@ class _Start:
     """What exists from one opening to the closing after it.
 
     Attributes:
+        lifespan: the scope of the lifespan.
+        app: what was started.
         scope: around all tasks of the library; an inner one, since cancelling the one outside would end the app's
             lifespan.
         group: the tasks.
@@ -297,6 +300,8 @@ class _Start:
         processor: while deliveries are processed.
     """
 
+    lifespan: Scope
+    app: ASGIApp
     scope: anyio.CancelScope
     group: TaskGroup
     ended: anyio.Event
