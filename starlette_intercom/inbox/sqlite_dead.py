@@ -9,8 +9,8 @@ import msgspec
 
 from ..notification import StoredNotification
 from .contract import DeadLetter, Stats
-from .sqlite_operations import delete_bodies, failures_of, names_of
 from .sqlite_owners import Owner
+from .sqlite_rows import delete_bodies, failures_of, names_of
 from .sqlite_transaction import Transaction, as_json
 from .sqlite_writer import Operation
 

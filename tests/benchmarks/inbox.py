@@ -23,7 +23,6 @@ from starlette_intercom.inbox.memory import MemoryInbox
 from starlette_intercom.inbox.sqlite import SQLiteInbox
 from starlette_intercom.notification import VerifiedBody, VerifiedNotification
 
-
 # Some claim while others complete, as in a runner.
 _WORKERS = 4
 
