@@ -57,7 +57,10 @@ def test_a_handler_that_ends_its_process_ends_in_the_dead_letters(tmp_path: Path
     # Five attempts end the process; in the sixth run the handler after it is reached, and then there is nothing left.
     assert ended == [70, 70, 70, 70, 70, 0, 0, 0]
     lines = Counter(ledger.read_text().splitlines())
-    assert lines == {"deadly": 5, "after": 1, "other": 1}
+    assert (lines["deadly"], lines["after"]) == (5, 1)
+    assert (
+        1 <= lines["other"] <= 3
+    )  # it may have been caught in a crash twice; then it is run apart from the deadly one
     (letter,) = anyio.run(dead_letters_of, url)
     assert letter.handlers == ("tests.crash.deadly.deadly",)
     assert [failure.error for failure in letter.failures] == ["ProcessDied"] * 5
