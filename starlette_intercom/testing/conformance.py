@@ -11,8 +11,6 @@ Subclass it in a test module of your own::
 It needs pytest and Hypothesis, and runs on each backend of your ``anyio_backend`` fixture.
 """
 
-# ruff: noqa: S101 - assert is how pytest and Hypothesis are told what is expected
-
 from __future__ import annotations
 
 from abc import ABC, abstractmethod

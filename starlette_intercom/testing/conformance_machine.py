@@ -1,7 +1,5 @@
 """Random histories of an inbox beside the model: the state machine of the conformance suite."""
 
-# ruff: noqa: S101 - assert is how pytest and Hypothesis are told what is expected
-
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable

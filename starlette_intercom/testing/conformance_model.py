@@ -1,7 +1,5 @@
 """The simple model that the conformance suite compares an inbox with: a dictionary, and the rules of the contract."""
 
-# ruff: noqa: S101 - assert is how pytest and Hypothesis are told what is expected
-
 from __future__ import annotations
 
 import json
@@ -39,7 +37,7 @@ def notification_for(
         "created_at": created_at,
         "data": {"type": "notification_event_data", "item": {"type": "contact", "id": key}},
     }
-    return VerifiedNotification(VerifiedBody(content=json.dumps(body).encode(), secret_name="conformance"))  # noqa: S106 - a name
+    return VerifiedNotification(VerifiedBody(content=json.dumps(body).encode(), secret_name="conformance"))
 
 
 @dataclass(eq=False)
