@@ -10,19 +10,20 @@ from typing import Any, ClassVar, Final, Self
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
-from starlette.datastructures import State
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Scope
 
 from . import messages
+from .app_state import bind_to_app
 from .errors import ConfigurationError
-from .events import EventsClient, HttpClient
+from .events import EventsClient, HttpClient, SQLiteOutbox
 from .events.http import Region
 from .handling.processor import LEASE, Processor
 from .handling.registry import HandlerRegistry
 from .handling.runner import Runner, TaskGroupRunner
 from .inbox.contract import Inbox, Stats
 from .inbox.dead_letters import DeadLetters
+from .inbox.sqlite import SQLiteInbox
 from .inbox.urls import inbox_from_url
 from .messages import logger
 from .notification import VerifiedNotification
@@ -113,7 +114,7 @@ class Intercom(HandlerRegistry):
             dedupe_key=dedupe_key,
             serialize_by=serialize_by,
         )
-        self._events = _events_client(events, access_token, region, http_client)
+        self._events = _events_client(events, access_token, region, http_client, self.inbox)
         self._lease = lease
         self._drain_timeout = drain_timeout
         self._started: _Start | None = None
@@ -214,7 +215,7 @@ class Intercom(HandlerRegistry):
             )
         self._started = _Start(scope, app, *await task_group.start(_host))
         try:
-            _bind(self, scope, app)
+            bind_to_app(self, scope, app)
             await self.inbox.open()
             if self._events is not None:
                 await self._started.group.start(self._events.run)
@@ -230,7 +231,7 @@ class Intercom(HandlerRegistry):
         started = self._started
         if started is None:
             raise ConfigurationError("Intercom was not opened: use IntercomMiddleware, or lifespan=intercom.lifespan.")
-        _bind(self, started.lifespan, started.app)  # again: the app's own start may have taken the name
+        bind_to_app(self, started.lifespan, started.app)  # again: the app's own start may have taken the name
         started.processor = Processor(self.inbox, self, self, lease=self._lease)
         await self.runner.start(started.processor, started.group)
         started.group.start_soon(self._tidy, name="intercom-tidy")
@@ -336,7 +337,11 @@ def get_intercom(request: HTTPConnection) -> Intercom:
 
 
 def _events_client(
-    given: EventsClient | None, access_token: str | None, region: Region, http_client: HttpClient | None
+    given: EventsClient | None,
+    access_token: str | None,
+    region: Region,
+    http_client: HttpClient | None,
+    inbox: Inbox,
 ) -> EventsClient | None:
     if given is not None:
         if access_token is not None or http_client is not None:
@@ -344,28 +349,6 @@ def _events_client(
         return given
     if access_token is None:
         return None
-    return EventsClient(access_token=access_token, region=region, http_client=http_client)
-
-
-def _bind(intercom: Intercom, scope: Scope, app: ASGIApp) -> None:
-    """Put it into ``app.state`` and into the lifespan state, where they exist."""
-    state = _state_of(scope.get("app", app))
-    if state is not None:
-        if getattr(state, "intercom", intercom) is not intercom:
-            raise ConfigurationError("app.state.intercom is taken by something else: give that another name.")
-        state.intercom = intercom
-    shared = scope.get("state")
-    if shared is not None:
-        if shared.get("intercom", intercom) is not intercom:
-            raise ConfigurationError("The lifespan state has another 'intercom' already: give that another name.")
-        shared["intercom"] = intercom
-
-
-def _state_of(app: Any) -> State | None:
-    """Find ``app.state`` of a Starlette or FastAPI app, also below other middleware."""
-    while app is not None:
-        state = getattr(app, "state", None)
-        if isinstance(state, State):
-            return state
-        app = getattr(app, "app", None)
-    return None
+    # What is enqueued lies beside the inbox, so that it survives a crash where the inbox does.
+    outbox = SQLiteOutbox(inbox.path) if isinstance(inbox, SQLiteInbox) else None
+    return EventsClient(access_token=access_token, region=region, http_client=http_client, outbox=outbox)
