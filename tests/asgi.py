@@ -136,5 +136,5 @@ async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
 async def until(condition: Callable[[], object]) -> None:
     """Wait for something to become true, for five seconds at the most."""
     with anyio.fail_after(5):
-        while not condition():  # noqa: ASYNC110 - of any kind, also without an event for it
+        while not condition():
             await anyio.sleep(0.001)

@@ -176,6 +176,12 @@ async def test_the_lifespan_passes_untouched() -> None:
     assert calls == [(scope, client.receive, client.send)]
 
 
+async def test_a_connection_of_another_kind_does_not_reach_the_app() -> None:
+    client = Client([])
+    await SignatureGuard(Recorder(), secrets=SECRET)({"type": "something.newer"}, client.receive, client.send)
+    assert client.answer.status == 0
+
+
 async def test_what_the_app_raises_is_the_servers_to_see() -> None:
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
         raise ZeroDivisionError

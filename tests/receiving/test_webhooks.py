@@ -11,7 +11,7 @@ import pytest
 from starlette.applications import Starlette
 
 from starlette_intercom import Intercom, Notification, StoredNotification
-from tests.asgi import Answer, call, deliver, until
+from tests.asgi import Answer, Client, call, deliver, until
 from tests.factories import SECRET, Headers, envelope, headers_of, signature
 
 pytestmark = pytest.mark.anyio
@@ -264,3 +264,10 @@ async def test_a_users_function_that_fails_keeps_nothing_out(option: str, result
         assert_received(await deliver(intercom.webhooks, envelope(id="a")))
         assert (await deliver(intercom.webhooks, envelope(id="a"))).json == {"received": True, "duplicate": True}
     assert handled == ["a"]
+
+
+async def test_alone_it_serves_no_lifespan() -> None:
+    client = Client([])
+    intercom, _ = receiver()
+    await intercom.webhooks({"type": "lifespan"}, client.receive, client.send)
+    assert client.answer.status == 0
