@@ -32,7 +32,7 @@ class Refused(Exception):
 
 
 class Disconnected(Exception):
-    """The client went away before its body was complete; there is nobody to answer."""
+    """The client went away before its body was complete, or its body broke off."""
 
 
 class _Read:
@@ -89,7 +89,7 @@ class BodyReader:
 
         Raises:
             Refused: the answer to give.
-            Disconnected: nobody waits for an answer.
+            Disconnected: there will be no more of the body.
         """
         signature = self._signature_of(scope)
         read = _Read(deadline)
