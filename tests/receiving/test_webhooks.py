@@ -201,11 +201,12 @@ async def test_body_not_complete_in_time() -> None:
     assert handled == []
 
 
-async def test_client_gone() -> None:
+async def test_body_broken_off() -> None:
     intercom, handled = receiver()
     async with running(intercom):
         answer = await call(intercom.webhooks, [envelope()], headers=headers_of(envelope()), then="gone")
-    assert answer.status == 0
+        assert (answer.status, answer.json) == (400, {"error": "Body not complete"})
+        assert answer.headers["connection"] == "close"
     assert handled == []
 
 

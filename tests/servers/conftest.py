@@ -52,7 +52,8 @@ class Answer:
 class Server:
     """A server process on a loopback port; its output is kept in a file."""
 
-    def __init__(self, command: str, app: str, log: Path, environ: dict[str, str]) -> None:
+    def __init__(self, name: str, command: str, app: str, log: Path, environ: dict[str, str]) -> None:
+        self.name = name
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
@@ -150,7 +151,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 
         def start(server: str, app: str, *, ready: bool = True, options: str = "", **environ: str) -> Server:
             log = tmp_path_factory.mktemp(server) / "output.txt"
-            started = Server(f"{COMMANDS[server]} {options}", app, log, environ)
+            started = Server(server, f"{COMMANDS[server]} {options}", app, log, environ)
             stack.callback(started.close)
             if ready:
                 started.until_ready()
