@@ -21,6 +21,7 @@ from .events.http import Region
 from .handling.processor import LEASE, Processor
 from .handling.registry import HandlerRegistry
 from .handling.runner import Runner, TaskGroupRunner
+from .health import Health, HealthEndpoint, health_of
 from .inbox.contract import Inbox, Stats
 from .inbox.dead_letters import DeadLetters
 from .inbox.sqlite import SQLiteInbox
@@ -115,6 +116,7 @@ class Intercom(HandlerRegistry):
             serialize_by=serialize_by,
         )
         self._events = _events_client(events, access_token, region, http_client, self.inbox)
+        self.health_endpoint = HealthEndpoint(self.health)
         self._lease = lease
         self._drain_timeout = drain_timeout
         self._started: _Start | None = None
@@ -173,6 +175,10 @@ class Intercom(HandlerRegistry):
             InboxUnavailable: it cannot be reached.
         """
         return await self.inbox.stats()
+
+    async def health(self) -> Health:
+        """Return whether notifications are taken, the inbox is reachable and deliveries are processed."""
+        return await health_of(self.inbox, accepting=self.webhooks.accepting, runner_alive=self.runner.alive)
 
     @asynccontextmanager
     async def lifespan(self, app: Any) -> AsyncIterator[dict[str, Any]]:
