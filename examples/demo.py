@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from pathlib import Path
 from typing import NamedTuple
 
@@ -129,7 +128,7 @@ def run(server: Server, client: httpx.Client) -> bool:
 
 
 def main() -> int:
-    print(f"Starting examples/quickstart.py with a secret made up for run {uuid.uuid4().hex[:6]} …\n", flush=True)
+    print("Starting examples/quickstart.py under a real server …\n", flush=True)
     server = Server()
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=10, trust_env=False) as client:

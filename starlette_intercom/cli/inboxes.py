@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Annotated, Final, TypeAlias
-from urllib.parse import urlsplit
 
 import anyio
 import typer
 
 from ..inbox.contract import Inbox
+from ..inbox.sqlite import SQLiteInbox
 from ..inbox.urls import inbox_from_url
 from .exits import UNREACHABLE, CommandError
 
@@ -40,7 +39,7 @@ async def opened(url: str | None) -> AsyncIterator[Inbox]:
     inbox = inbox_from_url(url)
     if not inbox.durable:
         raise CommandError("An inbox in memory can only be seen by its own process: name a durable one.")
-    _refuse_missing_file(url)
+    _refuse_missing_file(inbox)
     with anyio.move_on_after(_PATIENCE) as patience:
         await inbox.open()
     if patience.cancelled_caught:
@@ -52,8 +51,7 @@ async def opened(url: str | None) -> AsyncIterator[Inbox]:
             await inbox.close()
 
 
-def _refuse_missing_file(url: str) -> None:
-    """An inbox makes the file that it does not find, which hides a misspelt path from people."""
-    parts = urlsplit(url)
-    if parts.scheme == "sqlite" and not Path(parts.path.removeprefix("/")).exists():
+def _refuse_missing_file(inbox: Inbox) -> None:
+    """An inbox makes the file that it does not find, which would hide a misspelt path."""
+    if isinstance(inbox, SQLiteInbox) and not inbox.path.exists():
         raise CommandError("There is no such SQLite file. An absolute path has four slashes: sqlite:////srv/app.db")

@@ -88,7 +88,7 @@ class RecordingInbox(MemoryInbox):
                 await self._progress.wait()
         if patience.cancelled_caught:
             raise TimeoutError(
-                f"{left} deliveries were not done after {timeout:g} s. Does the Intercom run, and does each handler end?"
+                f"{left} deliveries not done after {timeout:g} s. Does the Intercom run, and does each handler end?"
             )
         died, self._raised = self.dead[self._raised :], len(self.dead)
         if died and raise_errors:
