@@ -13,10 +13,11 @@ def main() -> None:
     try:
         from .app import run
     except ModuleNotFoundError as missing:
-        if missing.name not in _EXTRA:
+        package = (missing.name or "").partition(".")[0]
+        if package not in _EXTRA:
             raise
         sys.stderr.write(
-            f"starlette-intercom: the command line needs {missing.name}, which is not installed. "
+            f"starlette-intercom: the command line needs {package}, which is not installed. "
             "Install the extra: pip install 'starlette-intercom[cli]'\n"
         )
         sys.exit(2)

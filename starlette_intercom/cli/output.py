@@ -25,13 +25,12 @@ from .exits import CLOSED_PIPE
 class _Console(Console):
     def on_broken_pipe(self) -> Never:
         """End quietly, as other tools do, when ``| head`` has read enough."""
-        self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its exit
         raise SystemExit(CLOSED_PIPE)
 
 
 @cache
-def _stdout() -> Console:
+def _stdout() -> _Console:
     return _Console(highlight=False, markup=False, emoji=False)
 
 
@@ -57,7 +56,15 @@ def say(text: str, style: str = "") -> None:
         text: one or several lines.
         style: a style of rich, seen only at a terminal.
     """
-    _stdout().print(Text(text, style=style), soft_wrap=True)
+    console = _stdout()
+    if console.is_terminal:
+        console.print(Text(text, style=style), soft_wrap=True)
+        return
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        console.on_broken_pipe()
 
 
 def note(text: str, style: str = "") -> None:
