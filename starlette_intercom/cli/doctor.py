@@ -87,7 +87,9 @@ async def _examine(intercom: Intercom, app: Intercom | ASGIApp | None, subscribe
     try:
         with anyio.fail_after(_PATIENCE):
             async with started(intercom if app is None else app) as running:
-                checks.append(_wiring(intercom, running, has_app=app is not None))
+                if running is not intercom:
+                    return [*checks, Check("lifespan", "failed", "The app starts another Intercom than this one.")]
+                checks.append(_wiring(has_app=app is not None))
                 checks.append(await _checked("inbox", lambda: _inbox(intercom)))
                 checks.append(await _checked("token", lambda: _token(intercom)))
     except Exception as error:
@@ -95,9 +97,7 @@ async def _examine(intercom: Intercom, app: Intercom | ASGIApp | None, subscribe
     return checks
 
 
-def _wiring(intercom: Intercom, running: Intercom, *, has_app: bool) -> Check:
-    if running is not intercom:
-        return Check("lifespan", "failed", "The app starts another Intercom than this one.")
+def _wiring(*, has_app: bool) -> Check:
     if has_app:
         return Check("lifespan", "ok", "The app's lifespan starts it.")
     return Check("lifespan", "skipped", "It starts by itself; name your app with --app to see whether that starts it.")

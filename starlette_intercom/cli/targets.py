@@ -13,7 +13,7 @@ import anyio
 import typer
 from starlette.types import ASGIApp, Message
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, IntercomError
 from ..intercom import Intercom
 from .exits import FAILED, CommandError
 
@@ -42,12 +42,12 @@ def load(target: str) -> Intercom | ASGIApp:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as missing:
         if missing.name is None or not f"{module_name}.".startswith(f"{missing.name}."):
-            raise _failed_import(module_name, missing) from None
+            raise _failed(f"Importing {module_name!r}", missing) from None
         raise CommandError(f"There is no module {missing.name!r} here: run this where it can be imported.") from None
     except ConfigurationError:
         raise
     except Exception as error:
-        raise _failed_import(module_name, error) from None
+        raise _failed(f"Importing {module_name!r}", error) from None
     for attribute in name.split("."):
         found = getattr(found, attribute, None)
     if not callable(found) and not isinstance(found, Intercom):
@@ -56,10 +56,11 @@ def load(target: str) -> Intercom | ASGIApp:
     return started_by
 
 
-def _failed_import(module_name: str, error: Exception) -> CommandError:
+def _failed(what: str, error: Exception) -> CommandError:
+    """Say in one line what the user's own code raised, and where."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{frame.filename}:{frame.lineno}"
-    return CommandError(f"Importing {module_name!r} failed at {where} with {type(error).__name__}: {error}", FAILED)
+    return CommandError(f"{what} failed at {where} with {type(error).__name__}: {error}", FAILED)
 
 
 @asynccontextmanager
@@ -114,7 +115,7 @@ async def _lifespan_of(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
         try:
             if answer["type"] != "lifespan.startup.complete":
                 await _give_up(ended)
-                raise raised[0] if raised else CommandError("The app's start-up failed; it says why above.", FAILED)
+                raise _start_up_error(raised)
             yield state
         except BaseException as error:  # kept out of the group, which would wrap it
             failed = error
@@ -126,7 +127,14 @@ async def _lifespan_of(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
     if failed is not None:
         raise failed
     if raised:
-        raise raised[0]
+        raise _failed("The app's shutdown", raised[0])
+
+
+def _start_up_error(raised: list[Exception]) -> Exception:
+    if not raised:
+        return CommandError("The app's start-up failed; it says why above.", FAILED)
+    error = raised[0]
+    return error if isinstance(error, IntercomError) else _failed("The app's start-up", error)
 
 
 async def _give_up(ended: anyio.Event) -> None:

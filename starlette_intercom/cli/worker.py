@@ -32,7 +32,7 @@ async def _work(target: Intercom | ASGIApp) -> None:
             raise CommandError("A worker needs an inbox that it shares with your app: sqlite:///… or redis://…")
         note(f"Worker started: {len(intercom.handlers)} handlers. Stop it with SIGTERM or Ctrl-C.")
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for number in signals:
-                note(f"{signal.Signals(number).name}: running handlers may finish now.")
-                break
+            number = await anext(signals)
+        # From here on a signal does what it does to any process.
+        note(f"{signal.Signals(number).name}: running handlers may finish now.")
     note("Worker stopped.")
