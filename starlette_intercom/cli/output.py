@@ -15,7 +15,15 @@ from typing import Never
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -90,19 +98,24 @@ def say_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None
     console.print(table)
 
 
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0.0:.0f}/s")
+
+
 def progress(*more: str) -> Progress:
-    """Make a progress bar on standard error; it shows nothing where that is no terminal.
+    """Make a progress bar with rate and estimate on standard error; it shows nothing where that is no terminal.
 
     Args:
         more: further columns, in rich's notation.
     """
     console = _stderr()
-    columns = [TextColumn(column) for column in more]
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        *columns,
+        _Rate(),
+        *map(TextColumn, more),
         TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,

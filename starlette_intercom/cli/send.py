@@ -48,9 +48,9 @@ def send(
         concurrency=concurrency,
         timeout=timeout,
     )
-    with progress("{task.fields[speed]}") as bar:
-        task = bar.add_task("Sending", total=load.total, speed="", visible=load.total > 1)
-        summary = anyio.run(load.run, lambda done, speed: bar.update(task, completed=done, speed=f"{speed:.0f}/s"))
+    with progress() as bar:
+        task = bar.add_task("Sending", total=load.total, visible=load.total > 1)
+        summary = anyio.run(load.run, lambda done: bar.update(task, completed=done))
     if json:
         say_json(summary)
     elif load.total == 1:

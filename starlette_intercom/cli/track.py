@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -42,7 +41,6 @@ def track(
     Run it again after a break and it goes on where it was. The access token comes from INTERCOM_ACCESS_TOKEN. A CSV
     names its columns in the first line: event_name; user_id, id or email; created_at; and metadata.anything.
     """
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     kind = format or _KINDS.get(Path(file).suffix.lower())
     if kind is None:
         raise CommandError(f"Say what {file} is: --format csv or --format ndjson.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import anyio
@@ -11,7 +11,6 @@ import anyio
 from ..inbox.contract import Claim, DeadLetter, Failure
 from ..inbox.memory import MemoryInbox
 from ..notification import Notification, VerifiedNotification
-from .clock import Clock
 
 PATIENCE: Final = 5.0
 """Seconds that handlers get in a test, unless told otherwise."""
@@ -59,7 +58,7 @@ class RecordingInbox(MemoryInbox):
         retries: seconds after which each failed delivery was to be tried again.
     """
 
-    def __init__(self, *, clock: Clock | None = None) -> None:
+    def __init__(self, *, clock: Callable[[], float] | None = None) -> None:
         super().__init__(clock=time.time if clock is None else clock)
         self._waits = clock is not None
         self._raised = 0

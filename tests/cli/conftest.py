@@ -21,7 +21,7 @@ from starlette_intercom.inbox.sqlite import SQLiteInbox
 from tests.factories import envelope, notification
 
 ROOT = Path(__file__).parents[2]
-DEADLINE = 30.0  # seconds for anything that a process is waited for
+DEADLINE = 90.0  # seconds for anything that a process is waited for
 COMMAND = (sys.executable, "-m", "starlette_intercom.cli")
 
 
