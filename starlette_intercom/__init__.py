@@ -32,8 +32,9 @@ from .events import (
     SQLiteOutbox,
     TrackResult,
 )
-from .handling.processor import Processor, Run
+from .handling.processor import Processor
 from .handling.registry import HandlerRegistry
+from .handling.run import Run
 from .handling.runner import Runner, TaskGroupRunner
 from .handling.schedule import Backoff
 from .health import Health, HealthEndpoint
@@ -45,6 +46,7 @@ from .intercom import Intercom, get_intercom
 from .lifespan import compose_lifespans
 from .middleware import IntercomMiddleware
 from .notification import Notification, StoredNotification, VerifiedBody, VerifiedNotification
+from .observers import Observer, Tracer
 from .receiving.guard import SignatureGuard
 from .receiving.signature import (
     BODY_SIGNATURE,
@@ -54,24 +56,49 @@ from .receiving.signature import (
     sign,
     verify,
 )
+from .steps import (
+    Accepted,
+    Buried,
+    Crashed,
+    Duplicate,
+    EventFailed,
+    EventSent,
+    Failed,
+    Interrupted,
+    RateReported,
+    Received,
+    Rejected,
+    Retried,
+    Started,
+    Step,
+    Succeeded,
+    Unhandled,
+)
 from .version import __version__
 
 __all__ = [
     "BODY_SIGNATURE",
     "FIN_SIGNATURE",
     "HUB_SIGNATURE",
+    "Accepted",
     "Backoff",
+    "Buried",
     "Claim",
     "ConfigurationError",
     "ContactNotFound",
+    "Crashed",
     "DeadLetter",
     "DeadLetters",
     "Delivery",
+    "Duplicate",
     "Event",
     "EventApiError",
     "EventError",
+    "EventFailed",
     "EventRejected",
+    "EventSent",
     "EventsClient",
+    "Failed",
     "Failure",
     "HandlerRegistry",
     "Health",
@@ -84,6 +111,7 @@ __all__ = [
     "IntercomError",
     "IntercomMiddleware",
     "IntercomUnavailable",
+    "Interrupted",
     "InvalidEvent",
     "InvalidNotification",
     "LeaseLost",
@@ -91,13 +119,18 @@ __all__ = [
     "MemoryOutbox",
     "Money",
     "Notification",
+    "Observer",
     "Outbox",
     "OutboxFull",
     "Outcome",
     "Processor",
     "Progress",
     "RateLimited",
+    "RateReported",
+    "Received",
     "Reject",
+    "Rejected",
+    "Retried",
     "Retry",
     "RichLink",
     "Run",
@@ -106,11 +139,16 @@ __all__ = [
     "SQLiteOutbox",
     "SignatureGuard",
     "SignatureScheme",
+    "Started",
     "Stats",
+    "Step",
     "StoredNotification",
+    "Succeeded",
     "TaskGroupRunner",
+    "Tracer",
     "TrackResult",
     "Unauthorized",
+    "Unhandled",
     "VerifiedBody",
     "VerifiedNotification",
     "__version__",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
@@ -28,6 +28,7 @@ from .inbox.sqlite import SQLiteInbox
 from .inbox.urls import inbox_from_url
 from .messages import logger
 from .notification import VerifiedNotification
+from .observers import Observer, Observers
 from .receiving.body import BodyReader
 from .receiving.guard import MAX_BODY_SIZE, MAX_CONCURRENT_READS, READ_TIMEOUT, checked_read_timeout
 from .receiving.signature import HUB_SIGNATURE, SecretsLike
@@ -68,6 +69,8 @@ class Intercom(HandlerRegistry):
         max_concurrent_reads: bodies under way at once; beyond it the slowest gets 503.
         lease: seconds after which the deliveries of a process that died are run by another.
         drain_timeout: seconds that running handlers get to finish when the app stops.
+        observers: hear what becomes of each notification, delivery and event; :mod:`starlette_intercom.steps` says
+            of what. ``events=`` of your own has its own.
 
     Raises:
         ConfigurationError: an option is missing or out of its range; the sentence says what to do.
@@ -92,6 +95,7 @@ class Intercom(HandlerRegistry):
         max_concurrent_reads: int = MAX_CONCURRENT_READS,
         lease: float = LEASE,
         drain_timeout: float = DRAIN_TIMEOUT,
+        observers: Sequence[Observer] = (),
     ) -> None:
         super().__init__()
         if not 1 <= lease < float("inf"):
@@ -101,6 +105,7 @@ class Intercom(HandlerRegistry):
         self.inbox = inbox if isinstance(inbox, Inbox) else inbox_from_url(inbox)
         self.runner = TaskGroupRunner() if runner is None else runner
         self.dead_letters = DeadLetters(self.inbox)
+        self._observers = Observers(observers)
         self.webhooks = Webhooks(
             reader=BodyReader(
                 secrets=client_secret,
@@ -114,8 +119,9 @@ class Intercom(HandlerRegistry):
             unhandled=self._note_unhandled,
             dedupe_key=dedupe_key,
             serialize_by=serialize_by,
+            observers=self._observers,
         )
-        self._events = _events_client(events, access_token, region, http_client, self.inbox)
+        self._events = _events_client(events, access_token, region, http_client, self.inbox, observers)
         self.health_endpoint = HealthEndpoint(self.health)
         self._lease = lease
         self._drain_timeout = drain_timeout
@@ -238,7 +244,7 @@ class Intercom(HandlerRegistry):
         if started is None:
             raise ConfigurationError("Intercom was not opened: use IntercomMiddleware, or lifespan=intercom.lifespan.")
         bind_to_app(self, started.lifespan, started.app)  # again: the app's own start may have taken the name
-        started.processor = Processor(self.inbox, self, self, lease=self._lease)
+        started.processor = Processor(self.inbox, self, self, lease=self._lease, observers=self._observers)
         await self.runner.start(started.processor, started.group)
         started.group.start_soon(self._tidy, name="intercom-tidy")
         self.webhooks.open()
@@ -288,7 +294,7 @@ class Intercom(HandlerRegistry):
             return
         if topic not in self._seen_unhandled and len(self._seen_unhandled) < _MAX_UNHANDLED_TOPICS:
             self._seen_unhandled.add(topic)
-            logger.warning(messages.unhandled(topic))
+            logger.warning(messages.unhandled(topic), extra={"topic": topic})
         if self._started is not None and self._started.processor is not None:
             await self._started.processor.unhandled(notification)
 
@@ -348,6 +354,7 @@ def _events_client(
     region: Region,
     http_client: HttpClient | None,
     inbox: Inbox,
+    observers: Sequence[Observer],
 ) -> EventsClient | None:
     if given is not None:
         if access_token is not None or http_client is not None:
@@ -357,4 +364,6 @@ def _events_client(
         return None
     # What is enqueued lies beside the inbox, so that it survives a crash where the inbox does.
     outbox = SQLiteOutbox(inbox.path) if isinstance(inbox, SQLiteInbox) else None
-    return EventsClient(access_token=access_token, region=region, http_client=http_client, outbox=outbox)
+    return EventsClient(
+        access_token=access_token, region=region, http_client=http_client, outbox=outbox, observers=observers
+    )

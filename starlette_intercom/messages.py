@@ -21,6 +21,19 @@ NOT_STARTED: Final = (
 """Why every notification is answered with 503."""
 
 
+def fields(id: str, topic: str, *, handler: str | None = None, attempt: int | None = None) -> dict[str, object]:
+    """Return the structured fields of a log record about a delivery, for ``extra``.
+
+    Args:
+        id: of the delivery.
+        topic: of its notification.
+        handler: the name of the handler that it is about.
+        attempt: of the delivery.
+    """
+    every = {"delivery_id": id, "topic": topic, "handler": handler, "attempt": attempt}
+    return {name: value for name, value in every.items() if value is not None}
+
+
 def turned_away(reason: str, unlogged: int) -> str:
     """A request did not go its usual way; what happens often is counted and said once a minute."""
     more = f" (and {unlogged} times more since this was last said)" if unlogged else ""
@@ -48,6 +61,11 @@ def unknown_topic(pattern: str, suggestion: str | None) -> str:
 def hook_failed(name: str) -> str:
     """A user's hook raised; nothing else is affected."""
     return f"The hook {name!r} raised an exception; the delivery goes on."
+
+
+def observer_failed(name: str, step: str) -> str:
+    """A user's observer raised; nothing else is affected."""
+    return f"The observer {name!r} raised an exception at {step!r}; everything else goes on."
 
 
 def memory_inbox() -> str:

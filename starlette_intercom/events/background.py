@@ -266,7 +266,7 @@ class Background:
 
     async def _send(self, entry: OutboxEntry) -> None:
         try:
-            await self._sender.request("POST", "/events", entry.body, deadline=_DEADLINE)
+            await self._sender.send_event(entry.body, deadline=_DEADLINE)
         except (ContactNotFound, EventRejected) as error:
             self._refused += 1
             self._report(entry, error)

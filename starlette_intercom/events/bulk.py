@@ -142,7 +142,7 @@ class BulkRun:
             resolved = self._collisions.resolve(event)
             if resolved is not event:
                 event, body = resolved, self._encode(resolved)
-            await self._sender.request("POST", "/events", body, deadline=self._deadline)
+            await self._sender.send_event(body, deadline=self._deadline)
         except EventError as error:
             # The frames of the traceback would keep everything alive that the error has passed.
             return Outcome(event, error.with_traceback(None))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
@@ -13,6 +13,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from ..errors import ConfigurationError, InvalidEvent
+from ..observers import Observer, Observers
 from .background import Enqueued, EventsStatistics
 from .bulk import BulkRun, Events, OutcomeStream, StreamEnding, Tally, run_stream
 from .collisions import OnCollision
@@ -55,6 +56,7 @@ class EventsClient:
         outbox: keeps the events that are enqueued; by default in memory.
         buffer: how many enqueued events may wait for the outbox.
         on_failure: called with each enqueued event that Intercom refuses for good.
+        observers: hear what becomes of each event, and how much of the rate window is left.
 
     Raises:
         ConfigurationError: an argument that cannot work.
@@ -80,6 +82,7 @@ class EventsClient:
         outbox: Outbox | None = None,
         buffer: int = 10_000,
         on_failure: Callable[[Outcome], None] | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._settings = Settings(
             headers=request_headers(access_token, api_version),
@@ -94,6 +97,7 @@ class EventsClient:
             outbox=outbox if outbox is not None else MemoryOutbox(),
             buffer=buffer,
             on_failure=on_failure,
+            observers=Observers(observers),
         )
         self._check_name = NameCheck(strict=strict_names)
         self._running: Running | None = None
@@ -188,8 +192,7 @@ class EventsClient:
         event = Event(name, user_id=user_id, id=id, email=email, metadata=metadata)
         if created_at is not None:
             event = replace(event, created_at=created_at)
-        sender = self._started().sender
-        await sender.request("POST", "/events", self._encode(event), deadline=self._settings.deadline)
+        await self._started().sender.send_event(self._encode(event), deadline=self._settings.deadline)
 
     async def track_many(
         self,

@@ -10,6 +10,7 @@ import anyio
 import anyio.abc
 
 from ..errors import ConfigurationError
+from ..observers import Observers
 from .background import Background
 from .http import MAX_CONNECTIONS, HttpClient, own_client
 from .outbox import Outbox
@@ -38,6 +39,7 @@ class Settings:
     outbox: Outbox
     buffer: int
     on_failure: Callable[[Outcome], None] | None
+    observers: Observers
 
     def __post_init__(self) -> None:
         if self.concurrency < 1 or (self.http_client is None and self.concurrency > MAX_CONNECTIONS):
@@ -94,6 +96,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         window=RateWindow(settings.rate_share),
         concurrency=settings.concurrency,
         timeout=settings.timeout,
+        observers=settings.observers,
     )
     background = Background(
         sender,

@@ -9,8 +9,11 @@ from collections.abc import Mapping
 import anyio
 
 from ..errors import EventApiError, IntercomUnavailable, RateLimited
+from ..observers import Observers
+from ..steps import EventFailed, EventSent, RateReported
 from .answers import error_of, is_worth_retrying
 from .http import HttpClient, HttpResponse, is_connection_trouble
+from .validation import decode_event
 from .window import RateWindow, WindowReport, read_report, retry_after
 
 _FIRST_PAUSE = 0.25
@@ -62,6 +65,7 @@ class Sender:
         window: the rate window.
         concurrency: requests under way at once.
         timeout: seconds for one try.
+        observers: hear what becomes of events, and what is left of the rate window.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class Sender:
         window: RateWindow,
         concurrency: int,
         timeout: float,
+        observers: Observers,
     ) -> None:
         self._http_client = http_client
         self._base_address = base_address
@@ -81,9 +86,31 @@ class Sender:
         self._access_token = access_token
         self._window = window
         self._timeout = timeout
+        self._observers = observers
         # In front of the pool, where waiting is cheap and does not count against a try's time.
         self._connections = anyio.Semaphore(concurrency, fast_acquire=True)
         self._turn = anyio.Lock(fast_acquire=True)
+
+    async def send_event(self, body: bytes, *, deadline: float | None) -> None:
+        """Send one event until Intercom has taken it, and tell the observers.
+
+        Args:
+            body: what `encode_event` made of it.
+            deadline: seconds for all tries together; None for as long as it takes.
+
+        Raises:
+            EventApiError: Intercom refused it, or could not be reached before the deadline.
+        """
+        if not self._observers:
+            await self.request("POST", "/events", body, deadline=deadline)
+            return
+        name, began = decode_event(body).name, anyio.current_time()
+        try:
+            await self.request("POST", "/events", body, deadline=deadline)
+        except Exception as error:
+            self._observers.tell(EventFailed(name=name, error=type(error).__name__))
+            raise
+        self._observers.tell(EventSent(name=name, seconds=anyio.current_time() - began))
 
     async def request(
         self, method: str, path: str, body: bytes | None = None, *, deadline: float | None, repeatable: bool = True
@@ -172,6 +199,8 @@ class Sender:
                 tries.last = IntercomUnavailable(f"Intercom did not answer within {self._timeout:g} s")
             else:
                 report = read_report(answer.headers)
+                if report is not None and self._observers:
+                    self._observers.tell(RateReported(limit=report.limit, remaining=report.remaining))
         finally:
             received = anyio.current_time()
             if report is None:

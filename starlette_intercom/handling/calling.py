@@ -73,7 +73,8 @@ class Caller:
         except BaseException as error:  # also SystemExit: nothing that a handler raises may end a worker
             return error
         if scope.cancelled_caught:
-            return TimeoutError(f"Not finished within {handler.timeout:g} s")
+            # Without a time-out it was cancelled from outside; whoever did that knows better than this error.
+            return TimeoutError("Stopped" if handler.timeout is None else f"Not finished within {handler.timeout:g} s")
         return None
 
     async def hear(self, hook: Hook, sources: Sources) -> None:
@@ -92,14 +93,14 @@ class Caller:
         except self._cancelled:
             if _is_cancelled():
                 raise
-            logger.exception(messages.hook_failed(hook.name))
+            logger.exception(messages.hook_failed(hook.name), extra=_fields(sources))
         except BaseException:  # as with handlers: nothing that a hook raises may end a worker or a request
-            logger.exception(messages.hook_failed(hook.name))
+            logger.exception(messages.hook_failed(hook.name), extra=_fields(sources))
 
     def abandon_threads(self) -> None:
         """Stop waiting for plain functions that are still running; the threads themselves cannot be stopped."""
         for scope, name in self._running_threads.items():
-            logger.warning(messages.abandoned(name))
+            logger.warning(messages.abandoned(name), extra={"handler": name})
             scope.cancel()
 
     async def _in_thread(self, handler: Handler, call: Callable[[], Any]) -> Any:
@@ -115,7 +116,7 @@ class Caller:
         if waiting.cancelled_caught:
             raise Abandoned
         if handler.timeout is not None and anyio.current_time() - began > handler.timeout:
-            logger.warning(messages.overdue(handler.name, handler.timeout))
+            logger.warning(messages.overdue(handler.name, handler.timeout), extra={"handler": handler.name})
         return result
 
     async def _threaded(self, call: Callable[[], Any]) -> Any:
@@ -135,6 +136,13 @@ def _outcome_of(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
         return call(), None
     except BaseException as error:
         return None, error
+
+
+def _fields(sources: Sources) -> dict[str, object]:
+    delivery = sources.delivery
+    if delivery is None:
+        return {"topic": sources.notification.topic}
+    return messages.fields(delivery.id, delivery.topic, attempt=delivery.attempt)
 
 
 def _is_cancelled() -> bool:

@@ -29,7 +29,7 @@ def failure_of(error: BaseException, *, handler: str, attempt: int, now: float) 
         handler=handler,
         attempt=attempt,
         at=now,
-        error=_type_name(error),
+        error=type_name(error),
         message=_storable(_text_of(error)[:_MAX_MESSAGE]),
         traceback=_storable("".join(lines)[-_MAX_TRACEBACK:]),
     )
@@ -86,7 +86,8 @@ def culprit(handlers: Sequence[Handler], failures: Sequence[Failure], *, attempt
     return next(due, None)
 
 
-def _type_name(error: BaseException) -> str:
+def type_name(error: BaseException) -> str:
+    """Return the name under which a failure with this exception is remembered."""
     for refusal in _REFUSALS:  # also what a user derives from them: it is by this name that a failure is final
         if isinstance(error, refusal):
             return refusal.__name__

@@ -12,13 +12,16 @@ import anyio
 
 from .. import messages
 from ..errors import InboxUnavailable, LeaseLost, Retry
-from ..inbox.contract import Claim, Failure, Inbox
+from ..inbox.contract import Claim, Delivery, Failure, Inbox
 from ..messages import logger
 from ..notification import VerifiedNotification
+from ..observers import NOBODY, Observers
+from ..steps import Buried, Crashed, Retried
 from .arguments import Services, Sources
 from .calling import Abandoned, Caller
 from .failures import PROCESS_DIED, added, culprit, died, failure_of, is_spent, is_suspect, no_handler
 from .registry import Handler, HandlerRegistry
+from .run import Run, observed
 
 T = TypeVar("T")
 
@@ -27,26 +30,6 @@ LEASE: Final = 30.0
 
 _RELEASE_TIME: Final = 2.0  # seconds to give a delivery back once its run was cut off
 _LONGEST_PAUSE: Final = 1.0  # seconds between two tries to reach an inbox that is away
-
-
-class Run:
-    """One claimed delivery on its way through its handlers; made by :meth:`Processor.claim`."""
-
-    __slots__ = ("after", "claim", "done", "failures", "lost", "scope")
-
-    def __init__(self, claim: Claim) -> None:
-        self.claim = claim
-        self.done = claim.done
-        self.failures = claim.failures
-        self.after = 0.0  # seconds that the next attempt has to wait: no handler is run sooner than it asked for
-        self.lost = False
-        self.scope: anyio.CancelScope | None = None
-
-    def lose(self) -> None:
-        """Stop: the lease is gone, and with it the right to record anything."""
-        self.lost = True
-        if self.scope is not None:
-            self.scope.cancel()
 
 
 class Processor:
@@ -59,6 +42,7 @@ class Processor:
         lease: seconds for which a claim holds unless it is renewed.
         clock: Unix time in seconds.
         chance: random numbers from 0 to 1, for the jitter of retries.
+        observers: hear what becomes of deliveries.
     """
 
     def __init__(
@@ -70,6 +54,7 @@ class Processor:
         lease: float = LEASE,
         clock: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
+        observers: Observers = NOBODY,
     ) -> None:
         self.inbox = inbox
         self.registry = registry
@@ -77,6 +62,7 @@ class Processor:
         self._lease = lease
         self._clock = clock
         self._chance = chance
+        self._observers = observers
         self._caller = Caller()
         self._runs: dict[int, Run] = {}
         self._reachable = True
@@ -123,7 +109,7 @@ class Processor:
             else:
                 await self._process(run)
         except LeaseLost:
-            logger.warning(messages.lease_lost(delivery.id, delivery.topic))
+            logger.warning(messages.lease_lost(delivery.id, delivery.topic), extra=_fields(delivery))
         except anyio.get_cancelled_exc_class():
             await self.release(run)
             raise
@@ -141,10 +127,11 @@ class Processor:
             try:
                 if any(failure.attempt == delivery.attempt for failure in failures):
                     await self.inbox.retry(claim, after=run.after, done=done, failures=failures)
+                    self._tell_retried(delivery, run.after)
                 else:
                     await self.inbox.release(claim, done=done, failures=failures)
             except Exception as error:
-                logger.warning(messages.unreported(delivery.id, delivery.topic, error))
+                logger.warning(messages.unreported(delivery.id, delivery.topic, error), extra=_fields(delivery))
 
     async def keep_leases(self) -> None:
         """Renew the leases of everything that was claimed here, until cancelled; runs beside the workers."""
@@ -185,7 +172,10 @@ class Processor:
                 ahead = added(run.failures, died(handler.name, attempt=claim.delivery.attempt, now=self._clock()))
                 await self._record(run, partial(self.inbox.mark, claim, done=run.done, failures=ahead))
             run.scope = anyio.CancelScope()
-            error = await self._caller.call(handler, sources, run.scope)
+            call = self._caller.call(handler, sources, run.scope)
+            if self._observers:
+                call = observed(call, self._observers, run, handler.name, now=self._clock())
+            error = await call
             run.scope = None
             if isinstance(error, Abandoned):
                 return
@@ -210,12 +200,16 @@ class Processor:
             return
         if any(not is_spent(handler, run.failures) for handler in left):
             after = run.after
-            logger.info(messages.retrying(delivery.id, delivery.topic, after))
+            logger.info(messages.retrying(delivery.id, delivery.topic, after), extra=_fields(delivery))
             await self._record(run, lambda: self.inbox.retry(claim, after=after, done=run.done, failures=run.failures))
+            self._tell_retried(delivery, after)
             return
         names = tuple(handler.name for handler in left)
         await self._record(run, lambda: self.inbox.bury(claim, handlers=names, done=run.done, failures=run.failures))
-        logger.error(messages.buried(delivery.id, delivery.topic, names, _what_happened(run.failures[-1])))
+        why = _what_happened(run.failures[-1])
+        logger.error(messages.buried(delivery.id, delivery.topic, names, why), extra=_fields(delivery))
+        if self._observers:
+            self._observers.tell(Buried(id=delivery.id, topic=delivery.topic, handlers=names))
 
     async def _failed(self, run: Run, handler: Handler, error: BaseException) -> None:
         """Remember a failure, and how long the handler is to wait for its next attempt; tell the hooks."""
@@ -251,8 +245,13 @@ class Processor:
 
     async def _tell(self, run: Run, failure: Failure, error: BaseException | None) -> None:
         delivery = run.claim.delivery
-        what = _what_happened(failure)
-        logger.warning(messages.attempt_failed(delivery.id, delivery.topic, failure.handler, failure.attempt, what))
+        topic, handler, attempt = delivery.topic, failure.handler, failure.attempt
+        logger.warning(
+            messages.attempt_failed(delivery.id, topic, handler, attempt, _what_happened(failure)),
+            extra=messages.fields(delivery.id, topic, handler=handler, attempt=attempt),
+        )
+        if error is None and self._observers:
+            self._observers.tell(Crashed(id=delivery.id, topic=topic, handler=handler, attempt=attempt))
         hooks = self.registry.error_hooks
         if hooks:
             sources = Sources(
@@ -264,6 +263,10 @@ class Processor:
             )
             for hook in hooks:
                 await self._caller.hear(hook, sources)
+
+    def _tell_retried(self, delivery: Delivery, after: float) -> None:
+        if self._observers:
+            self._observers.tell(Retried(id=delivery.id, topic=delivery.topic, after=after))
 
     async def _record(self, run: Run, write: Callable[[], Awaitable[None]]) -> None:
         """Write an outcome down; where the inbox is away, keep trying for as long as the delivery is ours."""
@@ -302,6 +305,10 @@ class Processor:
         if not self._reachable:
             self._reachable = True
             logger.warning(messages.inbox_back())
+
+
+def _fields(delivery: Delivery) -> dict[str, object]:
+    return messages.fields(delivery.id, delivery.topic, attempt=delivery.attempt)
 
 
 def _what_happened(failure: Failure) -> str:

@@ -13,7 +13,8 @@ from anyio.abc import TaskGroup
 from .. import messages
 from ..errors import ConfigurationError
 from ..messages import logger
-from .processor import Processor, Run
+from .processor import Processor
+from .run import Run
 
 CONCURRENCY: Final = 100
 """How many deliveries one process runs at the same time, unless told otherwise."""

@@ -79,6 +79,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         done: names of the handlers that have succeeded already.
         failures: every failed attempt since the delivery was accepted or replayed, oldest first.
         recovered: the run before this one never reported: its process died, or was stopped for longer than its lease.
+        trace: what was given as the trace when it was accepted.
     """
 
     delivery: Delivery
@@ -86,6 +87,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     done: frozenset[str] = frozenset()
     failures: tuple[Failure, ...] = ()
     recovered: bool = False
+    trace: str | None = None
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -166,7 +168,9 @@ class Inbox(ABC):
         """Finish what is being written and let go of everything. Does nothing where it is not open."""
 
     @abstractmethod
-    async def accept(self, notification: VerifiedNotification, *, key: str, group: str | None = None) -> bool:
+    async def accept(
+        self, notification: VerifiedNotification, *, key: str, group: str | None = None, trace: str | None = None
+    ) -> bool:
         """Write a notification down, for good when this returns.
 
         Args:
@@ -174,6 +178,7 @@ class Inbox(ABC):
             key: its identity; becomes the id of the delivery.
             group: deliveries of one group never run at the same time, and run in the order of ``created_at`` among
                 those unfinished, then in order of arrival. None: no such bond.
+            trace: the W3C ``traceparent`` of the request, if it has one; every claim of the delivery carries it.
 
         Returns:
             True where it is new, False where the key is known: waiting, running, dead, or completed within the

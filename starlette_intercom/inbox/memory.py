@@ -31,6 +31,7 @@ class _Record:
     id: str
     notification: StoredNotification[Any]
     group: str | None
+    trace: str | None
     order: tuple[int, int]  # created_at, then arrival: the order within its group
     first_seen: float
     until: float  # since when it is ready; or when it will be; or when its lease ends; or when it died
@@ -101,7 +102,9 @@ class MemoryInbox(Inbox):
     async def close(self) -> None:
         """Do nothing: there is nothing to let go of."""
 
-    async def accept(self, notification: VerifiedNotification, *, key: str, group: str | None = None) -> bool:
+    async def accept(
+        self, notification: VerifiedNotification, *, key: str, group: str | None = None, trace: str | None = None
+    ) -> bool:
         """Remember a notification."""
         if key in self._records or key in self._completed:
             return False
@@ -114,6 +117,7 @@ class MemoryInbox(Inbox):
             id=key,
             notification=StoredNotification.of(notification),
             group=group,
+            trace=trace,
             order=(notification.created_at, number),
             first_seen=now,
             until=now,
@@ -317,6 +321,7 @@ class MemoryInbox(Inbox):
             done=record.done,
             failures=record.failures,
             recovered=recovered,
+            trace=record.trace,
         )
 
     def _held(self, claim: Claim) -> _Record:

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import ConfigurationError
 from ..notification import VerifiedBody
-from .answers import BROKEN_OFF, TOO_SLOW, TRY_LATER
+from .answers import BROKEN_OFF, TOO_SLOW, TRY_LATER, Answer
 from .body import BodyReader, Disconnected, Refused
 from .rejections import RejectionLog
 from .signature import HUB_SIGNATURE, SecretsLike, SignatureScheme
@@ -96,7 +96,9 @@ class SignatureGuard:
         elif disconnected:
             await answer_broken_off(scope, send)
         else:
-            await answer_cut_off(scope, send, deadline, self._rejections)
+            answer, reason = cut_off(deadline)
+            self._rejections.add(reason)
+            await answer.send(scope, send, close=True)
 
 
 def checked_read_timeout(seconds: float) -> float:
@@ -106,11 +108,11 @@ def checked_read_timeout(seconds: float) -> float:
     return seconds
 
 
-async def answer_cut_off(scope: Scope, send: Send, deadline: anyio.CancelScope, rejections: RejectionLog) -> None:
-    """Answer a request whose body was cut off: its time was up, or it had to make room for others."""
-    late = anyio.current_time() >= deadline.deadline
-    rejections.add("the body was not complete in time" if late else "too many slow bodies at once")
-    await (TOO_SLOW if late else TRY_LATER).send(scope, send, close=True)
+def cut_off(deadline: anyio.CancelScope) -> tuple[Answer, str]:
+    """Return the answer to a body that was cut off, and why it was: its time was up, or it had to make room."""
+    if anyio.current_time() >= deadline.deadline:
+        return TOO_SLOW, "the body was not complete in time"
+    return TRY_LATER, "too many slow bodies at once"
 
 
 async def answer_broken_off(scope: Scope, send: Send) -> None:

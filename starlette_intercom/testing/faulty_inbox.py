@@ -75,9 +75,11 @@ class FaultyInbox(Inbox):
         """Close the inbox behind."""
         await self._inbox.close()
 
-    async def accept(self, notification: VerifiedNotification, *, key: str, group: str | None = None) -> bool:
+    async def accept(
+        self, notification: VerifiedNotification, *, key: str, group: str | None = None, trace: str | None = None
+    ) -> bool:
         """Pass it on."""
-        return await self._pass("accept", lambda: self._inbox.accept(notification, key=key, group=group))
+        return await self._pass("accept", lambda: self._inbox.accept(notification, key=key, group=group, trace=trace))
 
     async def claim(self, limit: int, *, lease: float, ids: Sequence[str] | None = None) -> Sequence[Claim]:
         """Pass it on, and shuffle what comes."""

@@ -93,9 +93,11 @@ class RecordingInbox(MemoryInbox):
         if died and raise_errors:
             raise HandlersFailed(died)
 
-    async def accept(self, notification: VerifiedNotification, *, key: str, group: str | None = None) -> bool:
+    async def accept(
+        self, notification: VerifiedNotification, *, key: str, group: str | None = None, trace: str | None = None
+    ) -> bool:
         """Remember a notification."""
-        new = await super().accept(notification, key=key, group=group)
+        new = await super().accept(notification, key=key, group=group, trace=trace)
         (self.accepted if new else self.duplicates).append(notification)
         return new
 

@@ -64,8 +64,10 @@ class FaultyInbox(Inbox):
     async def close(self) -> None:
         await self._call("close", self.inbox.close)
 
-    async def accept(self, notification: VerifiedNotification, *, key: str, group: str | None = None) -> bool:
-        return await self._call("accept", lambda: self.inbox.accept(notification, key=key, group=group))
+    async def accept(
+        self, notification: VerifiedNotification, *, key: str, group: str | None = None, trace: str | None = None
+    ) -> bool:
+        return await self._call("accept", lambda: self.inbox.accept(notification, key=key, group=group, trace=trace))
 
     async def claim(self, limit: int, *, lease: float, ids: Sequence[str] | None = None) -> Sequence[Claim]:
         return await self._call("claim", lambda: self.inbox.claim(limit, lease=lease, ids=ids))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from starlette_intercom import (
     Inbox,
     MemoryInbox,
     Notification,
+    Observer,
     Processor,
     Stats,
     TaskGroupRunner,
@@ -22,6 +23,7 @@ from starlette_intercom import (
     VerifiedNotification,
 )
 from starlette_intercom.notification import dedupe_key_of
+from starlette_intercom.observers import Observers
 from starlette_intercom.testing import sample
 
 TOPIC = "conversation.user.created"
@@ -60,18 +62,27 @@ def no_wait() -> float:
 class Stage:
     """A processor over an inbox in memory, worked by hand: no runner, no waiting."""
 
-    def __init__(self, *, inbox: Inbox | None = None, chance: Callable[[], float] = no_wait) -> None:
+    def __init__(
+        self, *, inbox: Inbox | None = None, chance: Callable[[], float] = no_wait, observers: Sequence[Observer] = ()
+    ) -> None:
         self.clock = Clock()
         self.inbox = MemoryInbox(clock=self.clock) if inbox is None else inbox
         self.handlers = HandlerRegistry()
         self.services = Services()
         self.chance = chance
+        self.observers = Observers(observers)
         self.restart()
 
     def restart(self) -> None:
         """Begin anew, as another process would: nothing is left but the inbox."""
         self.processor = Processor(
-            self.inbox, self.handlers, self.services, lease=LEASE, clock=self.clock, chance=self.chance
+            self.inbox,
+            self.handlers,
+            self.services,
+            lease=LEASE,
+            clock=self.clock,
+            chance=self.chance,
+            observers=self.observers,
         )
 
     async def deliver(self, topic: str = TOPIC, *, group: str | None = None, **overrides: object) -> str:

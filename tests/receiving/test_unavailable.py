@@ -24,10 +24,12 @@ class FaultyInbox(MemoryInbox):
         super().__init__()
         self.fault: Callable[[], Awaitable[None]] | None = None
 
-    async def accept(self, notification: VerifiedNotification, *, key: str, group: str | None = None) -> bool:
+    async def accept(
+        self, notification: VerifiedNotification, *, key: str, group: str | None = None, trace: str | None = None
+    ) -> bool:
         if self.fault is not None:
             await self.fault()
-        return await super().accept(notification, key=key, group=group)
+        return await super().accept(notification, key=key, group=group, trace=trace)
 
 
 def assert_try_later(answer: Answer) -> None:

@@ -105,7 +105,9 @@ class SQLiteInbox(Inbox):
         if writer is not None:
             await writer.stop()
 
-    async def accept(self, notification: VerifiedNotification, *, key: str, group: str | None = None) -> bool:
+    async def accept(
+        self, notification: VerifiedNotification, *, key: str, group: str | None = None, trace: str | None = None
+    ) -> bool:
         """Write a notification down, for good when this returns."""
         row = (key, notification.topic, group, notification.created_at)
         return await self._perform(Accept(row, notification.raw, self._max_unfinished))
