@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Generic, Never, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Never, Self, TypeVar
 
 import msgspec
 
 from .errors import InvalidNotification
 from .payload import decode_as
 
-ItemT = TypeVar("ItemT")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    # So that a bare `Notification` is complete for type checkers; at run time Python 3.11 has no defaults.
+    ItemT = TypeVarWithDefault("ItemT", default=Any)
+else:
+    ItemT = TypeVar("ItemT")
 OtherT = TypeVar("OtherT")
 
 # Seconds that datetime can hold: year 1970 to year 9999.
