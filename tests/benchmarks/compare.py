@@ -19,7 +19,7 @@ OURS = Contestant("ours, memory", "ours", inbox="memory:")
 OURS_SQLITE = Contestant("ours, SQLite", "ours", inbox="sqlite:///{folder}/inbox.db")
 OURS_REDIS = Contestant("ours, Redis", "ours", inbox="{redis}", redis=True)
 
-CONTESTANTS = (BARE, HANDWRITTEN, EXPRESS, OURS, OURS_SQLITE, HANDWRITTEN_REDIS, EXPRESS_REDIS, OURS_REDIS)
+ALL = (BARE, HANDWRITTEN, EXPRESS, OURS, OURS_SQLITE, HANDWRITTEN_REDIS, EXPRESS_REDIS, OURS_REDIS)
 
 SMALL, LARGE = 3_000, 30_000
 """Bytes of the two kinds of bodies."""
@@ -47,13 +47,12 @@ def run_rounds(workshop: Workshop, contestants: Iterable[Contestant], load: Load
     left = list(contestants)
     for number in range(rounds):
         for contestant in list(left):
-            print(f"  round {number + 1}: {contestant.name}", end="\033[K\r", file=sys.stderr, flush=True)
+            print(f"round {number + 1}: {contestant.name}", file=sys.stderr, flush=True)
             try:
                 results[contestant.name].append(workshop.measure(contestant, load))
             except Unavailable as reason:
                 left.remove(contestant)
                 print(f"SKIPPED {contestant.name}: {reason}", file=sys.stderr)
-    print(end="\033[K", file=sys.stderr)
     return {name: measurements for name, measurements in results.items() if measurements}
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any, Final
 
 import anyio
 
-from starlette_intercom import Inbox, MemoryInbox, VerifiedBody, VerifiedNotification
+from starlette_intercom import Claim, Inbox, MemoryInbox, VerifiedBody, VerifiedNotification
 from starlette_intercom.inbox.urls import inbox_from_url
 from starlette_intercom.notification import dedupe_key_of
 
@@ -20,9 +19,27 @@ from .compare import HANDWRITTEN, OURS, Rounds, run_rounds
 from .measuring import Load, Workshop
 from .notifications import bodies
 
-_BACKLOG_BODY = 1_500  # bytes
-_CONCURRENCY = 32
-_PROBES = 2_000  # notifications that go through the inbox while the backlog waits
+_WAITING: Final = (0, 10_000, 100_000, 500_000)
+_BACKLOG_BODY: Final = 1_500  # bytes
+_CONCURRENCY: Final = 32
+_PROBES: Final = 2_000  # notifications that go through the inbox while the backlog waits
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What one more delivery costs an inbox while others wait in it, in microseconds.
+
+    Attributes:
+        waiting: how many wait.
+        accept: to accept one, 32 at the same time.
+        claim: to claim one, 100 at a time.
+        complete: to complete one, 32 at the same time.
+    """
+
+    waiting: int
+    accept: float
+    claim: float
+    complete: float
 
 
 def handlers(workshop: Workshop, load: Load, *, rounds: int) -> Rounds:
@@ -40,47 +57,62 @@ def connections(workshop: Workshop, load: Load, *, rounds: int) -> Rounds:
     return results
 
 
-def backlog(kind: str) -> Iterator[tuple[int, float, float, float]]:
+def backlog(kind: str, folder: Path) -> list[Backlog]:
     """Measure an inbox by itself while more and more deliveries wait in it.
 
     Args:
         kind: ``memory`` or ``sqlite``.
-
-    Yields:
-        How many were waiting, and the microseconds that one more accept, claim, and completion took.
+        folder: for the file.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "inbox.db"
-        # The memory inbox refuses more than its bounds, which are lower than this, unless it is told otherwise.
-        inbox = (
-            MemoryInbox(max_unfinished=1_000_000, max_bytes=2**32)
-            if kind == "memory"
-            else inbox_from_url(f"sqlite:///{path}")
-        )
-        yield from anyio.run(_backlog, inbox)
+    if kind == "memory":  # it refuses so many unless it is told otherwise
+        return anyio.run(_backlog, MemoryInbox(max_unfinished=1_000_000, max_bytes=2**32))
+    return anyio.run(_backlog, inbox_from_url(f"sqlite:///{folder}/inbox.db"))
 
 
-async def _backlog(inbox: Inbox) -> list[tuple[int, float, float, float]]:
+async def _backlog(inbox: Inbox) -> list[Backlog]:
     found = []
-    notifications = (
-        VerifiedNotification(VerifiedBody(body, "1")) for body in bodies(_BACKLOG_BODY, 500_000 + 8 * _PROBES)
-    )
+    every = bodies(_BACKLOG_BODY, _WAITING[-1] + len(_WAITING) * _PROBES)
+    notifications = (VerifiedNotification(VerifiedBody(body, "1")) for body in every)
     await inbox.open()
-    for count in (0, 10_000, 100_000, 500_000):
+    for count in _WAITING:
         waiting = (await inbox.stats()).waiting
-        await _accept(inbox, list(islice(notifications, count - waiting)))
+        for _ in range(waiting, count, _PROBES):
+            await _accept(inbox, list(islice(notifications, _PROBES)))
         fresh = list(islice(notifications, _PROBES))
-        accepting = await _accept(inbox, fresh)
         began = time.perf_counter()
-        claims = []
+        await _accept(inbox, fresh)
+        accepted = time.perf_counter()
+        claims: list[Claim] = []
         while len(claims) < _PROBES:
-            claims += await inbox.claim(100, lease=600)
-        claiming = time.perf_counter() - began
-        began = time.perf_counter()
-        async with anyio.create_task_group() as group:
-            for number in range(_CONCURRENCY):
-                group.start_soon(_complete, inbox, claims[number::_CONCURRENCY])
-        completing = time.perf_counter() - began
-        found.append((count, *(seconds / _PROBES * 1e6 for seconds in (accepting, claiming, completing))))
+            claims += await inbox.claim(100, lease=3600)
+        claimed = time.perf_counter()
+        await _complete(inbox, claims)
+        completed = time.perf_counter()
+        each = 1e6 / _PROBES
+        found.append(
+            Backlog(count, (accepted - began) * each, (claimed - accepted) * each, (completed - claimed) * each)
+        )
     await inbox.close()
     return found
+
+
+async def _accept(inbox: Inbox, notifications: list[VerifiedNotification]) -> None:
+    async def some(number: int) -> None:
+        for notification in notifications[number::_CONCURRENCY]:
+            await inbox.accept(notification, key=dedupe_key_of(notification))
+
+    await _side_by_side(some)
+
+
+async def _complete(inbox: Inbox, claims: list[Claim]) -> None:
+    async def some(number: int) -> None:
+        for claim in claims[number::_CONCURRENCY]:
+            await inbox.complete(claim)
+
+    await _side_by_side(some)
+
+
+async def _side_by_side(some: Callable[[int], Coroutine[Any, Any, None]]) -> None:
+    async with anyio.create_task_group() as group:
+        for number in range(_CONCURRENCY):
+            group.start_soon(some, number)

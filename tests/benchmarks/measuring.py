@@ -13,7 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypedDict
 
-from .machine import LOAD_CORE, SERVER_CORE, Server, free_port, install_express, python_server, redis_server, running
+from starlette_intercom import ConfigurationError
+from starlette_intercom.inbox.urls import inbox_from_url
+
+from .machine import (
+    LOAD_CORE,
+    SERVER_CORE,
+    Server,
+    Unavailable,
+    free_port,
+    install_express,
+    python_server,
+    redis_server,
+    running,
+)
 from .notifications import PATH, SECRET
 from .servers.tally import CAPACITY
 
@@ -151,7 +164,7 @@ class Workshop:
             if contestant.kind == "express":
                 command, environ = self._express_server(contestant, port, redis)
             else:
-                inbox = contestant.inbox.format(folder=folder, redis=redis)
+                inbox = _checked(contestant.inbox.format(folder=folder, redis=redis))
                 options = ["--sleep", str(contestant.sleep), "--handlers", str(contestant.handlers)]
                 options += ["--reads-item"] if contestant.reads_item else []
                 options += ["--inbox", inbox, "--redis", redis]
@@ -190,6 +203,16 @@ class Workshop:
             raise RuntimeError("The load generator has failed; what it said stands above.")
         result: _Result = json.loads(output)
         return result
+
+
+def _checked(inbox: str) -> str:
+    """Return the URL of an inbox that this version of the library has."""
+    try:
+        if inbox:
+            inbox_from_url(inbox)
+    except ConfigurationError as error:
+        raise Unavailable(str(error)) from None
+    return inbox
 
 
 def _await_handled(server: Server, contestant: Contestant, answered: int) -> None:

@@ -1,9 +1,7 @@
-"""Results as tables on the terminal, as JSON, and as a plot."""
+"""Results as tables on the terminal and as a plot."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import platform
 import statistics
@@ -60,16 +58,6 @@ def print_ratios(by_size: Mapping[int, Rounds]) -> None:
                 by_cpu = f"{cpu_ratio(results, ours, other):.2f}"
                 rows.append((f"{ours} / {other}, {size // 1000} KB", f"{found:.2f}", by_cpu, f"{target:.2f}", verdict))
     print_table(("ratio", "by rate", "by CPU", "target", "reached"), rows)
-
-
-def write_json(path: Path, scenario: str, by_case: Mapping[str, Rounds]) -> None:
-    """Write every measurement, with what it was measured on."""
-    cases = {
-        case: {name: [dataclasses.asdict(measurement) for measurement in every] for name, every in results.items()}
-        for case, results in by_case.items()
-    }
-    document = {"scenario": scenario, "machine": machine(), "cases": cases}
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def machine() -> dict[str, str]:
