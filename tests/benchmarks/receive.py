@@ -22,6 +22,7 @@ from .machine import LOAD_CORE, SERVER_CORE, Unavailable, compile_load
 from .measuring import Load, Workshop
 from .notifications import write_requests
 from .passthrough import passthrough
+from .path import path
 from .report import machine, plot, print_ratios, print_rounds, print_table
 
 _FASTEST: Final = 40_000  # notifications a second; for so many the files have enough
@@ -81,8 +82,15 @@ def _backlog(options: argparse.Namespace, folder: Path) -> None:
 
 def _passthrough(options: argparse.Namespace, folder: Path) -> None:
     found = passthrough()
-    print_table(("µs a request", *found), [("", *(f"{value:.3f}" for value in found.values()))])
+    print_table(("", *found), [("µs a request", *(f"{us:.3f}" for us in found.values()))])
     _write(options, found)
+
+
+def _path(options: argparse.Namespace, folder: Path) -> None:
+    by_size = {size: path(size) for size in (SMALL, LARGE)}
+    rows = [(f"{size // 1000} KB", *(f"{us:.1f}" for us in found.values())) for size, found in by_size.items()]
+    print_table(("µs a notification", *by_size[SMALL]), rows)
+    _write(options, {f"{size // 1000} KB": found for size, found in by_size.items()})
 
 
 def _memory(options: argparse.Namespace, folder: Path) -> None:
@@ -112,6 +120,7 @@ _SCENARIOS: Final[dict[str, Callable[[argparse.Namespace, Path], None]]] = {
     "handlers": _grow,
     "connections": _grow,
     "backlog": _backlog,
+    "path": _path,
     "memory": _memory,
     "steady": _steady,
 }
