@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from .compare import OURS, OURS_SQLITE
 from .machine import Server
@@ -12,34 +13,38 @@ HIGHEST_RATE = 2_500.0
 """Notifications a second: the most that Intercom delivers with priority, in its largest region."""
 
 
+_LONGEST = 3600.0  # seconds for a million notifications
+
+
 class _Watch:
-    """Notes how a server's memory goes."""
+    """Notes how a server's memory goes: how many notifications it had handled, and its resident MiB then."""
 
     def __init__(self) -> None:
-        self.memory: list[float] = []
+        self.memory: list[tuple[int, float]] = []
 
     def __call__(self, server: Server) -> None:
-        self.memory.append(server.memory())
+        self.memory.append((server.handled()["handled"], server.memory()))
+
+    def some(self) -> list[tuple[int, float]]:
+        """Return about ten of the points."""
+        step = max(1, len(self.memory) // 10)
+        return [*self.memory[::step], self.memory[-1]]
 
 
-def million(workshop: Workshop, load: Load, *, count: int) -> list[tuple[int, float]]:
-    """Send so many notifications to the memory inbox, as fast as they are taken.
+def million(workshop: Workshop, requests: Path) -> list[tuple[int, float]]:
+    """Send all notifications of a file to the memory inbox, as fast as they are taken.
 
     Returns:
-        How far it had come, and the resident MiB then, ten times.
+        How many had been handled, and the resident MiB then.
     """
     watch = _Watch()
-    rate = workshop.measure(OURS, load).rate
-    long = replace(load, warmup=0.0, seconds=count / rate)
-    workshop.measure(OURS, long, watch=watch)
-    step = max(1, len(watch.memory) // 10)
-    done = [round((index + 1) / len(watch.memory) * count) for index in range(len(watch.memory))]
-    return list(zip(done, watch.memory, strict=True))[::step]
+    workshop.measure(OURS, Load(requests, warmup=0.0, seconds=_LONGEST, ends_with_file=True), watch=watch)
+    return watch.some()
 
 
-def steady(workshop: Workshop, load: Load) -> tuple[Measurement, list[float]]:
+def steady(workshop: Workshop, load: Load) -> tuple[Measurement, list[tuple[int, float]]]:
     """Send at Intercom's highest rate, whatever the server does, to the SQLite inbox; handlers wait for 50 ms."""
     watch = _Watch()
     contestant = replace(OURS_SQLITE, sleep=0.05)
     measurement = workshop.measure(contestant, replace(load, rate=HIGHEST_RATE, connections=256), watch=watch)
-    return measurement, watch.memory
+    return measurement, watch.some()

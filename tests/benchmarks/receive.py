@@ -96,9 +96,9 @@ def _path(options: argparse.Namespace, folder: Path) -> None:
 def _memory(options: argparse.Namespace, folder: Path) -> None:
     requests = folder / "many"
     write_requests(requests, size=SMALL, count=options.count)
-    found = million(_workshop(folder), Load(requests), count=options.count)
-    print_table(("notifications", "resident MiB"), [(f"{count:,}", f"{memory:.0f}") for count, memory in found])
-    _write(options, {"memory": found})
+    found = million(_workshop(folder), requests)
+    print_table(("notifications", "resident MiB"), [(f"{count:,}", f"{mib:.0f}") for count, mib in found])
+    _write(options, found)
 
 
 def _steady(options: argparse.Namespace, folder: Path) -> None:
@@ -108,7 +108,7 @@ def _steady(options: argparse.Namespace, folder: Path) -> None:
     )
     milliseconds = {name: f"{us / 1000:.1f}" for name, us in found.latency_us.items()}
     print_table(("", *milliseconds), [("answer, ms", *milliseconds.values())])
-    print(f"Resident MiB: {' '.join(f'{value:.0f}' for value in memory[:: max(1, len(memory) // 10)])}")
+    print_table(("notifications", "resident MiB"), [(f"{count:,}", f"{mib:.0f}") for count, mib in memory])
     print(f"Everything was handled {found.settle:.2f} s after the last answer.")
     _write(options, {"measurement": asdict(found), "memory": memory})
 
