@@ -36,9 +36,11 @@ from .handling.processor import Processor, Run
 from .handling.registry import HandlerRegistry
 from .handling.runner import Runner, TaskGroupRunner
 from .handling.schedule import Backoff
+from .health import Health, HealthEndpoint
 from .inbox.contract import Claim, DeadLetter, Delivery, Failure, Inbox, Stats
 from .inbox.dead_letters import DeadLetters
 from .inbox.memory import MemoryInbox
+from .inbox.sqlite import SQLiteInbox
 from .intercom import Intercom, get_intercom
 from .lifespan import compose_lifespans
 from .middleware import IntercomMiddleware
@@ -72,6 +74,8 @@ __all__ = [
     "EventsClient",
     "Failure",
     "HandlerRegistry",
+    "Health",
+    "HealthEndpoint",
     "Inbox",
     "InboxError",
     "InboxFull",
@@ -98,6 +102,7 @@ __all__ = [
     "RichLink",
     "Run",
     "Runner",
+    "SQLiteInbox",
     "SQLiteOutbox",
     "SignatureGuard",
     "SignatureScheme",

@@ -59,6 +59,11 @@ class Webhooks:
         self._started_once = False
         self.secret_uses: dict[str, int] = {}
 
+    @property
+    def accepting(self) -> bool:
+        """Notifications are taken now."""
+        return self._open
+
     def open(self) -> None:
         """Accept notifications from now on."""
         self._open = self._started_once = True
@@ -133,7 +138,7 @@ class Webhooks:
             return None
         try:
             text = function(notification)
+            return None if text is None else str(text)
         except Exception as error:
             self._rejections.add(f"accepted all the same, without {option}, which raised {type(error).__name__}", error)
             return None
-        return None if text is None else str(text)

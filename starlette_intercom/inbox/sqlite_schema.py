@@ -1,0 +1,165 @@
+"""The tables of a SQLite inbox, how a connection to them is opened, and how old ones are brought up to date."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from enum import IntEnum
+from pathlib import Path
+from typing import Final
+
+from ..errors import ConfigurationError, InboxUnavailable
+
+APPLICATION_ID: Final = 0x53494E42  # "SINB": tells our files from anybody else's
+OLDEST_SQLITE: Final = (3, 35, 0)  # the first with RETURNING
+
+
+class State(IntEnum):
+    """What became of a delivery. The numbers are in the file and in its partial indices."""
+
+    READY = 0
+    RUNNING = 1
+    SCHEDULED = 2
+    HELD = 3
+    """Behind another delivery of its group. At most one of a group is ready, running or scheduled."""
+    DEAD = 4
+    DONE = 5
+
+
+# `at` is the moment that counts in the state: ready since, end of the lease, due at, died at, done at.
+# `named_until` is 0 until a delivery is named to a task engine, and again after it was claimed.
+# `lost` says that the last run never reported.
+# Bodies are apart: states change in small rows, many to a page, and a body goes with its row.
+_SCHEMA_1: Final = """
+CREATE TABLE delivery (
+    seq INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
+    topic TEXT NOT NULL,
+    state INTEGER NOT NULL,
+    at REAL NOT NULL,
+    first_seen REAL NOT NULL,
+    named_until REAL NOT NULL DEFAULT 0,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    fencing INTEGER NOT NULL DEFAULT 0,
+    owner INTEGER NOT NULL DEFAULT 0,
+    lost INTEGER NOT NULL DEFAULT 0,
+    grp TEXT,
+    created_at INTEGER NOT NULL,
+    done TEXT,
+    failures TEXT,
+    handlers TEXT
+);
+CREATE TABLE body (seq INTEGER PRIMARY KEY, content BLOB NOT NULL);
+CREATE TABLE counter (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    seq INTEGER NOT NULL,
+    fencing INTEGER NOT NULL,
+    unfinished INTEGER NOT NULL,
+    owner INTEGER NOT NULL
+);
+INSERT INTO counter VALUES (1, 0, 0, 0, 0);
+CREATE INDEX ready ON delivery(named_until) WHERE state = 0;
+CREATE INDEX due ON delivery(at, state) WHERE state IN (1, 2);
+CREATE INDEX held ON delivery(grp, created_at) WHERE state = 3;
+CREATE UNIQUE INDEX active_in_group ON delivery(grp) WHERE grp IS NOT NULL AND state < 3;
+CREATE INDEX ended ON delivery(state, at) WHERE state >= 4;
+"""
+
+MIGRATIONS: Final = (_SCHEMA_1,)
+"""What brings a file from version N to N + 1. The version is the file's ``user_version``."""
+
+
+def prepare_file(path: Path) -> None:
+    """Create the file, readable and writable only by its owner, unless there is one.
+
+    Raises:
+        ConfigurationError: there can be no file at this path.
+        InboxUnavailable: it cannot be created now.
+    """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise ConfigurationError(
+            f"The SQLite inbox needs SQLite 3.35 or newer, and this Python has {sqlite3.sqlite_version}: "
+            "use a newer Python, or another inbox."
+        )
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"The directory of the inbox file {str(path)!r} does not exist: create it first.")
+    if path.is_dir():
+        raise ConfigurationError(f"The inbox file {str(path)!r} is a directory: give the path of a file.")
+    try:
+        # Only a new file is opened and closed here: closing an existing one would drop SQLite's own locks on it.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise InboxUnavailable(f"The inbox file {str(path)!r} cannot be created: {error.strerror}") from None
+
+
+def connect(path: Path, *, busy_timeout: float, writable: bool) -> sqlite3.Connection:
+    """Open a connection to an existing file.
+
+    Args:
+        path: the file.
+        busy_timeout: seconds to wait for other processes that write.
+        writable: whether this connection may write.
+    """
+    uri = f"{path.absolute().as_uri()}?mode={'rw' if writable else 'ro'}"
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False, cached_statements=256
+    )
+    try:
+        if writable:
+            _set_up(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _set_up(connection: sqlite3.Connection, path: Path) -> None:
+    """Check that the file is ours, migrate it, and choose how it is written."""
+    try:
+        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_NOTADB:
+            raise
+        raise ConfigurationError(f"{str(path)!r} is not a SQLite database: give the inbox a file of its own.") from None
+    if application_id != APPLICATION_ID and (tables or application_id):
+        raise ConfigurationError(f"{str(path)!r} is the database of something else: give the inbox a file of its own.")
+    if not tables:  # both only work before the first table is there
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        raise ConfigurationError(f"{str(path)!r} is where SQLite can keep no write-ahead log: use a local disk.")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = FAST")
+    connection.execute("PRAGMA cache_size = -8192")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    # A checkpoint copies each page once, however often it was written: the fewer, the cheaper. 64 MiB of log.
+    connection.execute("PRAGMA wal_autocheckpoint = 16000")
+    connection.execute("PRAGMA journal_size_limit = 67108864")
+    _migrate(connection, path)
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    newest = len(MIGRATIONS)
+    if connection.execute("PRAGMA user_version").fetchone()[0] == newest:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Read again under the lock: another process may have been first.
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > newest:
+            raise ConfigurationError(
+                f"{str(path)!r} was written by a newer starlette-intercom (schema {version}, this one knows {newest}): "
+                "upgrade, or give this one a file of its own."
+            )
+        for script in MIGRATIONS[version:]:
+            for statement in script.split(";\n"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {newest}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,100 @@
+"""One transaction of a SQLite inbox: what its operations share."""
+
+from __future__ import annotations
+
+import sqlite3
+from functools import lru_cache
+
+import msgspec
+
+# So many become ready in one transaction at the most: an outage that ends makes very many due at once.
+_REAP_AT_ONCE = 1000
+
+ROWS = 64
+"""Rows of one statement: more would gain little, and each number of rows is a statement that SQLite keeps."""
+
+_DEMOTE = """
+WITH named (value) AS (VALUES {}) UPDATE delivery SET state = 3
+WHERE grp IS NOT NULL AND state < 3 AND state <> 1 AND grp IN (SELECT value FROM named)
+"""
+_PROMOTE = """
+WITH named (value) AS (VALUES {}) UPDATE delivery SET state = CASE WHEN at > ? THEN 2 ELSE 0 END
+WHERE seq IN (
+    SELECT (SELECT seq FROM delivery WHERE grp = named.value AND state = 3 ORDER BY created_at, seq LIMIT 1)
+    FROM named WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE grp = named.value AND grp IS NOT NULL AND state < 3)
+)
+"""
+_REAP = """
+UPDATE delivery SET lost = (state = 1), state = CASE WHEN grp IS NULL THEN 0 ELSE 3 END
+WHERE seq IN (SELECT seq FROM delivery WHERE state IN (1, 2) AND at <= ? ORDER BY at LIMIT ?)
+RETURNING grp
+"""
+
+
+class Transaction:
+    """What operations that share a transaction need, and what they change together.
+
+    Args:
+        connection: in a transaction.
+        now: the time, in Unix seconds.
+        owner: the number that claims are marked with.
+
+    Attributes:
+        last_seq: the highest order of arrival so far.
+        last_fencing: the highest fencing number so far.
+        unfinished: how many deliveries are waiting, running or scheduled.
+        groups: those in which something has changed, and which are not settled yet.
+        made_ready: whether a claim may find something new after this.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, *, now: float, owner: int) -> None:
+        self.connection = connection
+        self.now = now
+        self.owner = owner
+        self.groups: set[str] = set()
+        self.made_ready = False
+        self._reaped = False
+        row = connection.execute("SELECT seq, fencing, unfinished FROM counter").fetchone()
+        self._before: tuple[int, int, int] = row
+        self.last_seq, self.last_fencing, self.unfinished = self._before
+
+    def settle(self) -> None:
+        """Let the first of each changed group go, unless one of the group runs."""
+        if not self.groups:
+            return
+        names = sorted(self.groups)
+        self.groups.clear()
+        for start in range(0, len(names), ROWS):
+            some = names[start : start + ROWS]
+            self.connection.execute(rows_of(_DEMOTE, "(?)", len(some)), some)
+            promoted = self.connection.execute(rows_of(_PROMOTE, "(?)", len(some)), (*some, self.now)).rowcount
+            self.made_ready = self.made_ready or promoted > 0
+
+    def reap(self) -> None:
+        """Make ready what is due, and what was claimed under a lease that ran out. Does it once."""
+        if self._reaped:
+            return
+        self._reaped = True
+        self.touch(self.connection.execute(_REAP, (self.now, _REAP_AT_ONCE)).fetchall())
+        self.settle()
+
+    def touch(self, rows: list[tuple[str | None]]) -> None:
+        """Note the groups, if any, of rows that changed."""
+        self.groups.update(group for (group,) in rows if group is not None)
+
+    def write_counters(self) -> None:
+        """Write what was counted, where it changed."""
+        counters = (self.last_seq, self.last_fencing, self.unfinished)
+        if counters != self._before:
+            self.connection.execute("UPDATE counter SET seq = ?, fencing = ?, unfinished = ?", counters)
+
+
+def as_json(values: list[int]) -> str:
+    """Return a JSON array for ``json_each``: numbers, as many as there are, in one parameter."""
+    return msgspec.json.encode(values).decode()
+
+
+@lru_cache(maxsize=512)
+def rows_of(template: str, row: str, count: int) -> str:
+    """Return the SQL for ``count`` rows at once: far cheaper than as many statements."""
+    return template.format(", ".join([row] * count))

@@ -1,0 +1,218 @@
+"""The thread that writes a SQLite inbox: everything that waits at the same time shares one transaction."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from ..errors import InboxUnavailable, IntercomError
+from .event_loop import EventLoop, Waiter, running_loop
+from .sqlite_file import DatabaseFile
+from .sqlite_transaction import Transaction
+
+logger = logging.getLogger("starlette_intercom.inbox")
+
+ResultT = TypeVar("ResultT")
+
+# Bounds how long the first of a batch waits for the last.
+_BATCH = 512
+
+
+class Operation(Generic[ResultT]):
+    """One call that waits for its place in a transaction.
+
+    Attributes:
+        rank: operations of a lower rank are performed first in their transaction; each class has its own.
+        result: what it gave, where it did not fail.
+        error: why it failed.
+    """
+
+    __slots__ = ("error", "finished", "result", "waiter")
+
+    rank: ClassVar[int]
+    result: ResultT
+    error: Exception | None
+    finished: bool
+    waiter: Waiter
+
+    @classmethod
+    def perform(cls, transaction: Transaction, operations: Sequence[Self]) -> None:
+        """Perform all operations of this class in a transaction, and set ``result`` or ``error`` of each."""
+        raise NotImplementedError
+
+
+class Writer:
+    """One thread and one connection for everything that an inbox writes.
+
+    Args:
+        file: the database.
+        clock: returns the time, in Unix seconds.
+        on_ready: called on the event loop after a transaction in which something became ready to be claimed.
+    """
+
+    def __init__(self, file: DatabaseFile, *, clock: Callable[[], float], on_ready: Callable[[], None]) -> None:
+        self._file = file
+        self._clock = clock
+        self._on_ready = on_ready
+        self._loop: EventLoop = running_loop()
+        self._queue: deque[Operation[Any]] = deque()
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._idle = False
+        self._stopping = False
+        self._failing = False
+        self._thread = threading.Thread(target=self._run, name="starlette-intercom-inbox", daemon=True)
+
+    async def start(self) -> None:
+        """Open the file and start the thread.
+
+        Raises:
+            ConfigurationError, InboxUnavailable: the file cannot be opened; nothing is left behind.
+        """
+        await anyio.to_thread.run_sync(lambda: self._file.open(now=self._clock()))
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Write what waits, end the thread, and close the file."""
+        self._stopping = True
+        self._wake.put(None)
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._thread.join)
+
+    async def perform(self, operation: Operation[ResultT]) -> ResultT:
+        """Have an operation performed.
+
+        When the caller is cancelled, an operation that still waits is withdrawn. One that is being written is not
+        given up: what becomes of it is returned, since it may be on the disk already.
+
+        Raises:
+            InboxUnavailable: it could not be written; nothing of it is recorded.
+        """
+        if self._stopping:
+            raise InboxUnavailable("The inbox is closed.")
+        operation.error = None
+        operation.finished = False
+        operation.waiter = self._loop.new_waiter()
+        self._queue.append(operation)
+        if self._idle:
+            self._idle = False
+            self._wake.put(None)
+        try:
+            await operation.waiter
+        except BaseException:
+            if self._withdraw(operation):
+                raise
+            with anyio.CancelScope(shield=True):
+                while not operation.finished:
+                    operation.waiter = self._loop.new_waiter()
+                    await operation.waiter
+        if operation.error is not None:
+            raise operation.error
+        return operation.result
+
+    def _withdraw(self, operation: Operation[Any]) -> bool:
+        try:
+            self._queue.remove(operation)
+        except ValueError:
+            return False
+        return True
+
+    def _run(self) -> None:
+        while True:
+            self._idle = True
+            if not self._queue:
+                if self._stopping:
+                    break
+                self._wake.get()
+            self._idle = False
+            if self._queue:
+                self._write()
+        try:
+            self._file.close()
+        except (sqlite3.Error, OSError, IntercomError) as error:
+            logger.error("The inbox file %r could not be closed in order: %s", str(self._file.path), error)
+
+    def _write(self) -> None:
+        try:
+            connection = self._file.begin()
+        except (sqlite3.Error, OSError, IntercomError) as error:
+            self._fail(self._take(), error)
+            return
+        # Only now: whatever was cancelled while others held the lock has been withdrawn.
+        batch = self._take()
+        try:
+            self._transact(connection, batch)
+        except Exception as error:
+            self._file.abandon(error)
+            if len(batch) == 1:
+                self._fail(batch, error)
+            else:
+                self._write_one_by_one(batch)
+
+    def _write_one_by_one(self, batch: Sequence[Operation[Any]]) -> None:
+        """Give each its own transaction, so that one which cannot be written takes no other with it."""
+        for done, operation in enumerate(batch):
+            try:
+                connection = self._file.begin()
+            except (sqlite3.Error, OSError, IntercomError) as error:
+                self._fail(batch[done:], error)
+                return
+            try:
+                self._transact(connection, [operation])
+            except Exception as error:
+                self._file.abandon(error)
+                self._fail([operation], error)
+
+    def _take(self) -> list[Operation[Any]]:
+        batch: list[Operation[Any]] = []
+        try:
+            while len(batch) < _BATCH:
+                batch.append(self._queue.popleft())
+        except IndexError:
+            pass  # that was all; others may withdraw while this thread takes, so there is no asking before
+        return batch
+
+    def _transact(self, connection: sqlite3.Connection, batch: Sequence[Operation[Any]]) -> None:
+        transaction = Transaction(connection, now=self._clock(), owner=self._file.owner.number)
+        kinds: dict[type[Operation[Any]], list[Operation[Any]]] = {}
+        for operation in batch:
+            kinds.setdefault(type(operation), []).append(operation)
+        for kind in sorted(kinds, key=lambda kind: kind.rank):
+            kind.perform(transaction, kinds[kind])
+        transaction.settle()
+        transaction.write_counters()
+        self._file.commit(connection)
+        if self._failing:
+            self._failing = False
+            logger.warning("The inbox %r can be written again.", str(self._file.path))
+        self._hand_back(batch, made_ready=transaction.made_ready)
+
+    def _fail(self, batch: Sequence[Operation[Any]], error: Exception) -> None:
+        of_the_file = isinstance(error, (sqlite3.Error, OSError, IntercomError))
+        if of_the_file and not self._failing:
+            self._failing = True
+            logger.error("The inbox %r cannot be written: %s", str(self._file.path), error)
+        for operation in batch:
+            operation.error = self._file.unavailable(error) if of_the_file else error
+        self._hand_back(batch, made_ready=False)
+
+    def _hand_back(self, batch: Sequence[Operation[Any]], *, made_ready: bool) -> None:
+        def deliver() -> None:
+            for operation in batch:
+                operation.finished = True
+                if not operation.waiter.done():
+                    operation.waiter.set_result(None)
+            if made_ready:
+                self._on_ready()
+
+        try:
+            self._loop.call_soon(deliver)
+        except RuntimeError:  # trio's RunFinishedError is one
+            logger.warning("The event loop ended while the inbox was being written.")

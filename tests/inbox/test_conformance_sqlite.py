@@ -1,0 +1,29 @@
+"""The SQLite inbox does what every inbox does."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from starlette_intercom.inbox.contract import Inbox
+from starlette_intercom.inbox.sqlite import SQLiteInbox
+from starlette_intercom.testing.conformance import InboxConformance
+from starlette_intercom.testing.conformance_model import VirtualClock
+
+
+class TestSQLiteInbox(InboxConformance):
+    @pytest.fixture(autouse=True)
+    def _directory(self, tmp_path: Path) -> None:
+        self.paths = (tmp_path / f"inbox-{number}.db" for number in count())
+
+    def make_inbox(self, clock: VirtualClock, *, max_unfinished: int = 1000) -> Inbox:
+        self.path = next(self.paths)
+        return SQLiteInbox(self.path, clock=clock, max_unfinished=max_unfinished)
+
+    async def restart(self, inbox: Inbox, clock: VirtualClock) -> Inbox:
+        await inbox.close()
+        again = SQLiteInbox(self.path, clock=clock)
+        await again.open()
+        return again
