@@ -42,9 +42,9 @@ def million(workshop: Workshop, requests: Path) -> list[tuple[int, float]]:
     return watch.some()
 
 
-def steady(workshop: Workshop, load: Load) -> tuple[Measurement, list[tuple[int, float]]]:
+def steady(workshop: Workshop, load: Load, *, concurrency: int) -> tuple[Measurement, list[tuple[int, float]]]:
     """Send at Intercom's highest rate, whatever the server does, to the SQLite inbox; handlers wait for 50 ms."""
     watch = _Watch()
-    contestant = replace(OURS_SQLITE, sleep=0.05)
+    contestant = replace(OURS_SQLITE, sleep=0.05, concurrency=concurrency)
     measurement = workshop.measure(contestant, replace(load, rate=HIGHEST_RATE, connections=256), watch=watch)
     return measurement, watch.some()

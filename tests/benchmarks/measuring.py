@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, TypedDict
 
 from starlette_intercom import ConfigurationError
+from starlette_intercom.handling.runner import CONCURRENCY
 from starlette_intercom.inbox.urls import inbox_from_url
 
 from .machine import (
@@ -44,6 +45,7 @@ class Contestant:
         redis: it needs a Redis, which starts empty.
         handles: it runs a handler for each notification.
         handlers: how many are registered.
+        concurrency: how many deliveries ours runs at the same time.
         sleep: seconds that a handler waits.
         reads_item: handlers look into the item.
     """
@@ -54,6 +56,7 @@ class Contestant:
     redis: bool = False
     handles: bool = True
     handlers: int = 1
+    concurrency: int = CONCURRENCY
     sleep: float = 0.0
     reads_item: bool = False
 
@@ -168,6 +171,7 @@ class Workshop:
             else:
                 inbox = _checked(contestant.inbox.format(folder=folder, redis=redis))
                 options = ["--sleep", str(contestant.sleep), "--handlers", str(contestant.handlers)]
+                options += ["--concurrency", str(contestant.concurrency)]
                 options += ["--reads-item"] if contestant.reads_item else []
                 options += ["--inbox", inbox, "--redis", redis]
                 command, environ = python_server(contestant.kind, port, *options), {}

@@ -15,6 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+from starlette_intercom.handling.runner import CONCURRENCY
+
 from . import growth
 from .compare import ALL, LARGE, SMALL, Rounds, reading_items, run_rounds
 from .endurance import million, steady
@@ -48,6 +50,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--inbox", choices=("memory", "sqlite"), default="sqlite", help="of the backlog (sqlite)")
     parser.add_argument("--count", type=int, default=1_000_000, help="notifications of the memory scenario (a million)")
+    parser.add_argument(
+        "--concurrency", type=int, default=CONCURRENCY, help="deliveries at once in the steady scenario"
+    )
     parser.add_argument("--output", type=Path, default=Path("benchmark-results"), help="folder for JSON and SVG files")
     return parser.parse_args()
 
@@ -102,7 +107,7 @@ def _memory(options: argparse.Namespace, folder: Path) -> None:
 
 
 def _steady(options: argparse.Namespace, folder: Path) -> None:
-    found, memory = steady(_workshop(folder), _load(folder, SMALL, options.seconds))
+    found, memory = steady(_workshop(folder), _load(folder, SMALL, options.seconds), concurrency=options.concurrency)
     print_rounds(
         f"2,500 a second for {options.seconds:g} s, SQLite, handlers wait for 50 ms", {"ours, SQLite": [found]}
     )

@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("--sleep", type=float, default=0.0)
     parser.add_argument("--reads-item", action="store_true")
     parser.add_argument("--handlers", type=int, default=1)
+    parser.add_argument("--concurrency", type=int, default=1)
     options = parser.parse_args()
     # The same for all; uvloop and httptools are taken where they are installed.
     uvicorn.run(_app_of(options), port=options.port, access_log=False, log_level="warning", backlog=2048)
@@ -36,7 +37,7 @@ def _app_of(options: argparse.Namespace) -> Starlette:
         return handwritten(**handler)
     if options.kind == "handwritten-redis":
         return handwritten_redis(options.redis, **handler)
-    return ours(options.inbox, handlers=options.handlers, **handler)
+    return ours(options.inbox, handlers=options.handlers, concurrency=options.concurrency, **handler)
 
 
 if __name__ == "__main__":

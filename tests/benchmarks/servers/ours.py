@@ -11,13 +11,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from starlette_intercom import Intercom, IntercomMiddleware, Notification
+from starlette_intercom import Intercom, IntercomMiddleware, Notification, TaskGroupRunner
 
 from ..notifications import PATH, SECRET, TOPIC
 from .tally import Tally
 
 
-def ours(inbox: str, *, sleep: float, reads_item: bool, handlers: int) -> Starlette:
+def ours(inbox: str, *, sleep: float, reads_item: bool, handlers: int, concurrency: int) -> Starlette:
     """Return an app with the middleware.
 
     Args:
@@ -25,9 +25,10 @@ def ours(inbox: str, *, sleep: float, reads_item: bool, handlers: int) -> Starle
         sleep: seconds that the handler waits.
         reads_item: the handler looks into the item, which is decoded only then.
         handlers: how many are registered, all but one of them for topics that do not come.
+        concurrency: how many deliveries run at the same time.
     """
     logging.getLogger("starlette_intercom").setLevel(logging.ERROR)  # made-up topics are warned of
-    intercom = Intercom(SECRET, inbox=inbox)
+    intercom = Intercom(SECRET, inbox=inbox, runner=TaskGroupRunner(concurrency))
     tally = Tally()
     for number in range(handlers // 2):
         _register_other(intercom, number)
