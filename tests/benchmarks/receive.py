@@ -51,7 +51,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--inbox", choices=("memory", "sqlite"), default="sqlite", help="of the backlog (sqlite)")
     parser.add_argument("--count", type=int, default=1_000_000, help="notifications of the memory scenario (a million)")
     parser.add_argument("--concurrency", type=int, default=CONCURRENCY, help="deliveries at once while steady")
-    parser.add_argument("--output", type=Path, default=Path("benchmark-results"), help="folder for JSON and SVG files")
+    parser.add_argument("--output", type=Path, default=Path("build/benchmarks"), help="folder for JSON and SVG files")
     return parser.parse_args()
 
 
