@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
 
     # So that a bare `Notification` is complete for type checkers; at run time Python 3.11 has no defaults.
-    ItemT = TypeVarWithDefault("ItemT", default=Any)
+    ItemT = TypeVarWithDefault("ItemT", default=Any, covariant=True)
 else:
-    ItemT = TypeVar("ItemT")
+    ItemT = TypeVar("ItemT", covariant=True)
 OtherT = TypeVar("OtherT")
 
 # Seconds that datetime can hold: year 1970 to year 9999.
