@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
 
     # So that a bare `Notification` is complete for type checkers; at run time Python 3.11 has no defaults.
-    ItemT = TypeVarWithDefault("ItemT", default=Any, covariant=True)
+    ItemT = TypeVarWithDefault("ItemT", default=Any)
 else:
-    ItemT = TypeVar("ItemT", covariant=True)
+    ItemT = TypeVar("ItemT")
 OtherT = TypeVar("OtherT")
 
 # Seconds that datetime can hold: year 1970 to year 9999.
