@@ -42,5 +42,5 @@ app = Starlette(
         Mount("/hooks", intercom.webhooks),
     ],
     # Starlette runs no lifespan of what is mounted. Yours goes first: handlers use it until they have finished.
-    lifespan=compose_lifespans(database, intercom.lifespan),  # type: ignore[arg-type]
+    lifespan=compose_lifespans(database, intercom.lifespan),
 )
