@@ -115,7 +115,7 @@ class HandlerRegistry:
         return tuple(self._unhandled_hooks)
 
     @overload
-    def on(
+    def on(  # type: ignore[overload-overlap]  # a plain type is for this one, unions are for the next
         self,
         *topics: TopicName | str,
         item: type[ItemT],
@@ -129,7 +129,7 @@ class HandlerRegistry:
     def on(
         self,
         *topics: TopicName | str,
-        item: UnionType | None = None,
+        item: type[Any] | UnionType | None = None,
         name: str | None = None,
         retries: int = RETRIES,
         timeout: float | None = TIMEOUT,
@@ -153,7 +153,7 @@ class HandlerRegistry:
         self,
         *topics: TopicName | str,
         handler: FunctionT,
-        item: UnionType | None = None,
+        item: type[Any] | UnionType | None = None,
         name: str | None = None,
         retries: int = RETRIES,
         timeout: float | None = TIMEOUT,
