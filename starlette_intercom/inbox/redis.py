@@ -224,8 +224,8 @@ class RedisInbox(Inbox):
         """Forget dead letters."""
         count = 0
         for ids in await self._dead_ids() if id is None else [[to_bytes(id)]]:
-            fitting = (*_filter(topic, handler), len(ids), *ids)
-            count += await self._record.perform("purge", older_than or 0.0, *fitting)
+            fitting = _filter(topic, handler)
+            count += await self._record.perform("purge", older_than or 0.0, *fitting, len(ids), *ids)
         return count
 
     async def stats(self) -> Stats:

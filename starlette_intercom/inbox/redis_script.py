@@ -81,10 +81,11 @@ class Script:
             InboxUnavailable: Redis cannot be reached, does not answer in time, or cannot write.
         """
         try:
-            async with asyncio.timeout(self._timeout):
-                replies = await self._evaluate(arguments)
+            deadline = asyncio.get_running_loop().time() + self._timeout
+            async with asyncio.timeout_at(deadline):
+                replies = await self._evaluate(arguments, deadline)
                 if replies is None:  # the clocks have drifted apart; they are in step again after that answer
-                    replies = await self._evaluate(arguments)
+                    replies = await self._evaluate(arguments, deadline)
         except FAILURES as error:
             if isinstance(error, ReadOnlyError | MasterDownError) and isinstance(self._client, Redis):
                 # Another server is the master now: find it by connecting again.
@@ -94,17 +95,16 @@ class Script:
             raise InboxUnavailable("Redis is too slow")
         return replies
 
-    async def _evaluate(self, arguments: Sequence[Argument]) -> Sequence[Any] | None:
-        loop = asyncio.get_running_loop()
+    async def _evaluate(self, arguments: Sequence[Argument], deadline: float) -> Sequence[Any] | None:
         now = "" if self._clock is None else self._clock()
-        until = "" if self._ahead is None else loop.time() + self._ahead + self._timeout
+        until = "" if self._ahead is None else deadline + self._ahead
         send = self._client.execute_command
         values = (1, self._base, now, self._retention, until, *arguments)
         try:
             server_time, replies, ready = await send("EVALSHA", _DIGEST, *values)
         except NoScriptError:
             server_time, replies, ready = await send("EVAL", _SOURCE, *values)
-        self._ahead = float(server_time) - loop.time()
+        self._ahead = float(server_time) - asyncio.get_running_loop().time()
         if ready:
             self._made_ready()
         answered: Sequence[Any] | None = replies

@@ -7,7 +7,7 @@ import re
 from typing import Any, Final
 
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
+from redis.exceptions import AuthenticationError, ResponseError
 
 from .. import messages
 from ..errors import ConfigurationError, InboxUnavailable
@@ -61,11 +61,9 @@ async def _info(client: Client, timeout: float) -> dict[str, Any] | None:
             return dict(await client.info())
     except AuthenticationError:
         raise ConfigurationError(
-            "Redis did not accept the user or the password: check the ones in the inbox's URL."
+            "Redis asks for another user or password: write them into the inbox's URL, redis://user:password@host:6379."
         ) from None
-    except (NoPermissionError, ResponseError) as error:
-        if "NOAUTH" in str(error) or "Authentication required" in str(error):
-            raise ConfigurationError("Redis asks for a password: put it into the inbox's URL.") from None
+    except ResponseError:
         return None
     except FAILURES as error:
         raise InboxUnavailable(reason_of(error, timeout)) from None

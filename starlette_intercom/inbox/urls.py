@@ -37,7 +37,7 @@ def _redis_inbox(url: str) -> Inbox:
     try:
         from .redis import RedisInbox
     except ModuleNotFoundError as error:
-        if error.name != "redis":
+        if (error.name or "").partition(".")[0] != "redis":
             raise
         raise ConfigurationError(
             "An inbox in Redis needs the redis package: pip install 'starlette-intercom[redis]'"
