@@ -39,6 +39,7 @@ from .handling.schedule import Backoff
 from .inbox.contract import Claim, DeadLetter, Delivery, Failure, Inbox, Stats
 from .inbox.dead_letters import DeadLetters
 from .inbox.memory import MemoryInbox
+from .inbox.sqlite import SQLiteInbox
 from .intercom import Intercom, get_intercom
 from .lifespan import compose_lifespans
 from .middleware import IntercomMiddleware
@@ -98,6 +99,7 @@ __all__ = [
     "RichLink",
     "Run",
     "Runner",
+    "SQLiteInbox",
     "SQLiteOutbox",
     "SignatureGuard",
     "SignatureScheme",

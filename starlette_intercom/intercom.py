@@ -16,13 +16,14 @@ from starlette.types import ASGIApp, Scope
 
 from . import messages
 from .errors import ConfigurationError
-from .events import EventsClient, HttpClient
+from .events import EventsClient, HttpClient, SQLiteOutbox
 from .events.http import Region
 from .handling.processor import LEASE, Processor
 from .handling.registry import HandlerRegistry
 from .handling.runner import Runner, TaskGroupRunner
 from .inbox.contract import Inbox, Stats
 from .inbox.dead_letters import DeadLetters
+from .inbox.sqlite import SQLiteInbox
 from .inbox.urls import inbox_from_url
 from .messages import logger
 from .notification import VerifiedNotification
@@ -98,6 +99,7 @@ class Intercom(HandlerRegistry):
             raise ConfigurationError("drain_timeout is in seconds and must not be negative.")
         self.inbox = inbox if isinstance(inbox, Inbox) else inbox_from_url(inbox)
         self.runner = TaskGroupRunner() if runner is None else runner
+        self.runner.bind(self.lifespan)
         self.dead_letters = DeadLetters(self.inbox)
         self.webhooks = Webhooks(
             reader=BodyReader(
@@ -113,7 +115,7 @@ class Intercom(HandlerRegistry):
             dedupe_key=dedupe_key,
             serialize_by=serialize_by,
         )
-        self._events = _events_client(events, access_token, region, http_client)
+        self._events = _events_client(events, access_token, region, http_client, self.inbox)
         self._lease = lease
         self._drain_timeout = drain_timeout
         self._started: _Start | None = None
@@ -212,7 +214,7 @@ class Intercom(HandlerRegistry):
             raise ConfigurationError(
                 "Intercom was started twice. Use either IntercomMiddleware or lifespan=intercom.lifespan, not both."
             )
-        self._started = _Start(*await task_group.start(_host))
+        self._started = _Start(scope, app, *await task_group.start(_host))
         try:
             _bind(self, scope, app)
             await self.inbox.open()
@@ -230,6 +232,7 @@ class Intercom(HandlerRegistry):
         started = self._started
         if started is None:
             raise ConfigurationError("Intercom was not opened: use IntercomMiddleware, or lifespan=intercom.lifespan.")
+        _bind(self, started.lifespan, started.app)  # again: the app's own start may have taken the name
         started.processor = Processor(self.inbox, self, self, lease=self._lease)
         await self.runner.start(started.processor, started.group)
         started.group.start_soon(self._tidy, name="intercom-tidy")
@@ -290,6 +293,8 @@ class _Start:
     """What exists from one opening to the closing after it.
 
     Attributes:
+        lifespan: the scope of the lifespan.
+        app: what was started.
         scope: around all tasks of the library; an inner one, since cancelling the one outside would end the app's
             lifespan.
         group: the tasks.
@@ -297,6 +302,8 @@ class _Start:
         processor: while deliveries are processed.
     """
 
+    lifespan: Scope
+    app: ASGIApp
     scope: anyio.CancelScope
     group: TaskGroup
     ended: anyio.Event
@@ -331,7 +338,11 @@ def get_intercom(request: HTTPConnection) -> Intercom:
 
 
 def _events_client(
-    given: EventsClient | None, access_token: str | None, region: Region, http_client: HttpClient | None
+    given: EventsClient | None,
+    access_token: str | None,
+    region: Region,
+    http_client: HttpClient | None,
+    inbox: Inbox,
 ) -> EventsClient | None:
     if given is not None:
         if access_token is not None or http_client is not None:
@@ -339,7 +350,9 @@ def _events_client(
         return given
     if access_token is None:
         return None
-    return EventsClient(access_token=access_token, region=region, http_client=http_client)
+    # What is enqueued lies beside the inbox, so that it survives a crash where the inbox does.
+    outbox = SQLiteOutbox(inbox.path) if isinstance(inbox, SQLiteInbox) else None
+    return EventsClient(access_token=access_token, region=region, http_client=http_client, outbox=outbox)
 
 
 def _bind(intercom: Intercom, scope: Scope, app: ASGIApp) -> None:

@@ -69,7 +69,8 @@ class LifespanResponder:
         self._send = send
         self._startup: Message | None = None
         self._answered = False  # the app has said how its start-up went
-        self._failure: Exception | None = None  # why the start-up failed after the app had started
+        self._over = False  # the app has been told to stop, or has failed to start
+        self._failure: Exception | None = None  # why ours failed to start
 
     async def run(self) -> None:
         """Serve the lifespan connection.
@@ -80,6 +81,9 @@ class LifespanResponder:
         self._startup = await self._receive()
         async with anyio.create_task_group() as group:
             raised = await self._run(group)
+        if self._failure is not None:
+            failure = f"{type(self._failure).__name__}: {self._failure}"
+            await self._send({"type": "lifespan.startup.failed", "message": failure})
         if raised is not None:  # kept out of the group, which would wrap it
             raise raised
 
@@ -88,45 +92,43 @@ class LifespanResponder:
         try:
             await self._lifecycle.open(self._scope, self._app, group)
         except Exception as error:
-            await self._tell_failure(error)
+            self._failure = error
             return error
         try:
-            return await self._run_app()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._lifecycle.drain()
-                await self._lifecycle.close()
-
-    async def _run_app(self) -> Exception | None:
-        try:
-            await self._app(self._scope, self._receive_for_app, self._send_for_app)
+            await self._run_app()
         except Exception as error:
-            if self._answered:
-                return self._failure or error
-            logger.debug(messages.lifespan_unsupported(), exc_info=True)
-        if not self._answered:
-            await self._run_alone()
+            return self._failure or error
+        finally:
+            await self._let_go()
         return self._failure
 
-    async def _run_alone(self) -> None:
-        await self._send_for_app({"type": "lifespan.startup.complete"})
-        if self._failure is None:
+    async def _run_app(self) -> None:
+        try:
+            await self._app(self._scope, self._receive_for_app, self._send_for_app)
+        except Exception:
+            if self._answered:
+                raise
+            logger.debug(messages.lifespan_unsupported(), exc_info=True)
+        if not self._answered:
+            await self._send_for_app({"type": "lifespan.startup.complete"})
+        if not self._over and self._failure is None:  # it leaves before its time, and ours goes on
             await self._receive_for_app()
-            await self._send({"type": "lifespan.shutdown.complete"})
+            await self._send_for_app({"type": "lifespan.shutdown.complete"})
 
     async def _receive_for_app(self) -> Message:
         if self._startup is not None and not self._answered:
             message, self._startup = self._startup, None
             return message
-        if self._failure is not None:  # the server thinks that nothing was started: have the app stop
+        if self._failure is not None:  # the server will be told that nothing was started: have the app stop
             return {"type": "lifespan.shutdown"}
         message = await self._receive()
         if message["type"] == "lifespan.shutdown":
+            self._over = True
             await self._lifecycle.drain()
         return message
 
     async def _send_for_app(self, message: Message) -> None:
-        if self._failure is not None:  # the server has been told that the start-up failed, and waits for nothing more
+        if self._failure is not None:  # it stops for us, which is not the server's business
             return
         if message["type"] == "lifespan.startup.complete":
             self._answered = True
@@ -134,11 +136,14 @@ class LifespanResponder:
                 await self._lifecycle.start()
             except Exception as error:
                 self._failure = error
-                await self._tell_failure(error)
                 return
-        elif message["type"] == "lifespan.startup.failed":
-            self._answered = True
+        else:
+            self._answered = self._over = True
+            # Before the server hears of it: then it ends the process, or cancels this task.
+            await self._let_go()
         await self._send(message)
 
-    async def _tell_failure(self, error: Exception) -> None:
-        await self._send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
+    async def _let_go(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._lifecycle.drain()
+            await self._lifecycle.close()

@@ -140,6 +140,16 @@ def worker_survived() -> str:
     return "A worker met an unexpected error and goes on; the delivery becomes free when its lease ends."
 
 
+def broker_unreachable(error: BaseException) -> str:
+    """The task engine is away; deliveries wait in the inbox, and this is tried again."""
+    return f"The task broker cannot be reached, trying again: {type(error).__name__}"
+
+
+def broker_back() -> str:
+    """The task engine takes ids again."""
+    return "The task broker is reachable again."
+
+
 def drained(seconds: float, released: int) -> str:
     """The workers have stopped."""
     return f"Drained in {seconds:.1f} s; {released} deliveries were released for the next start."

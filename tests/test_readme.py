@@ -17,6 +17,8 @@ SNIPPETS = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(
 
 def test_every_snippet_runs_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # some name a file
+    monkeypatch.setenv("INTERCOM_CLIENT_SECRET", "secret")
+    monkeypatch.setenv("INTERCOM_ACCESS_TOKEN", "token")
     namespace: dict[str, object] = {"__name__": "readme"}
     for snippet in SNIPPETS:
         exec(compile(snippet, "README.md", "exec"), namespace)  # noqa: S102 - our own text

@@ -10,7 +10,6 @@ from typing import Any
 
 import anyio
 import anyio.abc
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from ..errors import (
     ContactNotFound,
@@ -46,7 +45,8 @@ class _Batch:
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
-        self.stored = anyio.Event()
+        self.stored = False
+        self.settled = anyio.Event()
 
 
 class Enqueued:
@@ -56,7 +56,12 @@ class Enqueued:
         self._batch = batch
 
     def __await__(self) -> Generator[Any, Any, None]:
-        return self._batch.stored.wait().__await__()
+        return self._wait().__await__()
+
+    async def _wait(self) -> None:
+        await self._batch.settled.wait()
+        if not self._batch.stored:
+            raise EventError("The events client was closed, and its outbox did not take the event")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,7 @@ class Background:
         self._concurrency = concurrency
         self._buffer = buffer
         self._on_failure = on_failure
+        self._feed, self._entries = anyio.create_memory_object_stream[tuple[OutboxEntry, float]]()
         self._batches: deque[_Batch] = deque()
         self._held: set[int] = set()  # taken from the outbox, and neither done nor given back
         self._settled: list[int] = []  # of these, what needs not be sent any more
@@ -108,6 +114,7 @@ class Background:
         self._wake_loader = anyio.Event()
         self._drained = anyio.Event()
         self._paused_until = 0.0
+        self._closing = False
         self._enqueued = self._unstored = self._sent = self._refused = 0
 
     def statistics(self) -> EventsStatistics:
@@ -122,7 +129,10 @@ class Background:
 
         Raises:
             OutboxFull: too many events wait for the outbox.
+            EventError: the outbox is about to be closed.
         """
+        if self._closing:
+            raise EventError("The events client is being closed; the event was not taken")
         if self._unstored >= self._buffer:
             raise OutboxFull(f"{self._unstored} events wait for the outbox")
         if not self._batches or len(self._batches[-1].bodies) >= MAX_BATCH:
@@ -140,12 +150,10 @@ class Background:
         Args:
             task_group: where they run. They raise nothing into it.
         """
-        feed, entries = anyio.create_memory_object_stream[tuple[OutboxEntry, float]]()
         task_group.start_soon(self._write)
-        task_group.start_soon(self._load, feed)
-        with entries:
-            for _ in range(self._concurrency):
-                task_group.start_soon(self._work, entries.clone())
+        task_group.start_soon(self._load)
+        for _ in range(self._concurrency):
+            task_group.start_soon(self._work)
 
     async def flush(self, timeout: float | None) -> int:
         """Wait until everything in the outbox that may be sent now has been sent.
@@ -164,13 +172,20 @@ class Background:
 
     async def finish(self) -> None:
         """Leave the outbox as the next process should find it. Call it after the tasks have ended."""
+        self._closing = True
+        self._feed.close()
+        self._entries.close()
         with anyio.move_on_after(_LAST_WRITE, shield=True):
             try:
                 await self._settle()
                 await self._store()
                 await self._outbox.release(list(self._held))
             except Exception:
-                logger.exception("The events outbox failed at shutdown; %d events are not in it", self._unstored)
+                logger.exception("The events outbox failed at shutdown")
+        if self._unstored:
+            logger.error("%d enqueued events are lost: the outbox did not take them", self._unstored)
+        for batch in self._batches:
+            batch.settled.set()
 
     async def _write(self) -> None:
         """Put what was enqueued into the outbox, and take out what is settled; many at a time share a commit."""
@@ -181,6 +196,11 @@ class Background:
                 # In this order, since what is settled makes room.
                 await self._settle()
                 await self._store()
+            except OutboxFull:
+                # What gets settled makes room, here or in another process.
+                with anyio.move_on_after(_RETRY_STORING):
+                    await self._wake_writer.wait()
+                self._wake_writer.set()
             except Exception as error:
                 logger.error("The events outbox fails (%s); trying again", type(error).__name__)
                 await anyio.sleep(_RETRY_STORING)
@@ -204,27 +224,28 @@ class Background:
             await self._outbox.put(bodies)
             self._batches.popleft()
             self._unstored -= len(bodies)
-            batch.stored.set()
+            batch.stored = True
+            batch.settled.set()
             self._wake_loader.set()
             if not self._batches[0].bodies:
                 self._batches.popleft()
 
-    async def _load(self, feed: MemoryObjectSendStream[tuple[OutboxEntry, float]]) -> None:
+    async def _load(self) -> None:
         """Take what waits in the outbox and hand it to the workers."""
-        with feed:
-            while True:
-                self._wake_loader = anyio.Event()
-                now = anyio.current_time()
-                pause = self._paused_until - now
-                if pause <= 0:
-                    for entry in (entries := await self._take()):
-                        await feed.send((entry, now))
-                    if entries:
-                        continue
-                if not self._unstored and not self._held:
-                    self._drained.set()
-                with anyio.move_on_after(min(pause, _POLL) if pause > 0 else _POLL):
-                    await self._wake_loader.wait()
+        while True:
+            self._wake_loader = anyio.Event()
+            now = anyio.current_time()
+            pause = self._paused_until - now
+            if pause <= 0:
+                entries = await self._take()
+                for entry in entries:
+                    await self._feed.send((entry, now))
+                if entries:
+                    continue
+            if not self._unstored and not self._held:
+                self._drained.set()
+            with anyio.move_on_after(pause if 0 < pause < _POLL else _POLL):
+                await self._wake_loader.wait()
 
     async def _take(self) -> list[OutboxEntry]:
         try:
@@ -235,14 +256,13 @@ class Background:
         self._held.update(entry.id for entry in entries)
         return entries
 
-    async def _work(self, entries: MemoryObjectReceiveStream[tuple[OutboxEntry, float]]) -> None:
-        with entries:
-            async for entry, taken in entries:
-                now = anyio.current_time()
-                if now < self._paused_until or now - taken > _LONGEST_WAIT:
-                    await self._give_back(entry)
-                else:
-                    await self._send(entry)
+    async def _work(self) -> None:
+        async for entry, taken in self._entries:
+            now = anyio.current_time()
+            if now < self._paused_until or now - taken > _LONGEST_WAIT:
+                await self._give_back(entry)
+            else:
+                await self._send(entry)
 
     async def _send(self, entry: OutboxEntry) -> None:
         try:

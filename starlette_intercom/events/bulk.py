@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+import itertools
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator
 
 import anyio
-import anyio.abc
+import anyio.lowlevel
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from ..errors import EventError, Unauthorized
@@ -15,6 +16,9 @@ from .outcomes import Outcome, Progress, TrackResult
 from .sending import Sender
 
 KEPT_FAILURES = 10_000
+
+# Events after which a worker lets others run.
+_TURN = 16
 
 Events = Iterable[Event] | AsyncIterable[Event]
 
@@ -45,57 +49,92 @@ class BulkRun:
         self._deadline = deadline
         self._collisions = Collisions(on_collision)
         self._stopped_by: Exception | None = None
+        self._source_failed: Exception | None = None
 
     async def send_all(self, events: Events, report: Callable[[Outcome], Awaitable[None]]) -> None:
         """Send all events.
 
         Args:
-            events: where they come from; read in the task of the caller, a few ahead of what is being sent.
+            events: where they come from; an async iterable is read in the task of the caller.
             report: called with every outcome, as they finish.
 
         Raises:
             Unauthorized: the token was refused; the rest was not sent.
             Exception: whatever ``events`` or ``report`` raised.
         """
-        send, receive = anyio.create_memory_object_stream[Event](self._concurrency)
-        source_failed: Exception | None = None
-        async with anyio.create_task_group() as workers:
+        if isinstance(events, AsyncIterable):
+            # Read in one task, as its scopes and context may depend on that.
+            send, receive = anyio.create_memory_object_stream[Event](self._concurrency)
             with receive:
+                async with anyio.create_task_group() as workers:
+                    for _ in range(self._concurrency):
+                        workers.start_soon(self._work_from_stream, receive, report, workers.cancel_scope)
+                    await self._feed(events, send)
+        else:
+            iterator = iter(events)
+            async with anyio.create_task_group() as workers:
                 for _ in range(self._concurrency):
-                    workers.start_soon(self._work, receive.clone(), report, workers.cancel_scope)
-            with send:
-                try:
-                    if isinstance(events, AsyncIterable):
-                        async for event in events:
-                            await send.send(event)
-                    else:
-                        for event in events:
-                            await send.send(event)
-                except Exception as error:
-                    # What was read so far is still sent; and the error leaves as it is, not in a group.
-                    source_failed = error
+                    workers.start_soon(self._work, iterator, report, workers.cancel_scope)
         if self._stopped_by is not None:
             raise self._stopped_by
-        if source_failed is not None:
-            raise source_failed
+        if self._source_failed is not None:
+            raise self._source_failed
 
-    async def _work(
+    async def _feed(self, events: AsyncIterable[Event], send: MemoryObjectSendStream[Event]) -> None:
+        with send:
+            try:
+                async for event in events:
+                    await send.send(event)
+            except Exception as error:
+                # What was read so far is still sent; and the error leaves as it is, not in a group.
+                self._source_failed = error
+            finally:
+                if isinstance(events, AsyncGenerator):
+                    # Where it was left halfway, nobody else would.
+                    with anyio.CancelScope(shield=True):
+                        await events.aclose()
+
+    async def _work_from_stream(
         self,
         events: MemoryObjectReceiveStream[Event],
         report: Callable[[Outcome], Awaitable[None]],
         scope: anyio.CancelScope,
     ) -> None:
-        with events:
-            async for event in events:
-                outcome = await self._send(event)
-                try:
-                    if isinstance(outcome.error, Unauthorized):
-                        raise outcome.error
-                    await report(outcome)
-                except Exception as error:
-                    self._stopped_by = error
-                    scope.cancel()
-                    return
+        async for event in events:
+            await self._handle(event, report, scope)
+
+    async def _work(
+        self,
+        events: Iterator[Event],
+        report: Callable[[Outcome], Awaitable[None]],
+        scope: anyio.CancelScope,
+    ) -> None:
+        """Take the next event when the last is through. Without a task that hands them out, which costs time."""
+        for number in itertools.count(1):
+            try:
+                event = next(events)
+            except StopIteration:
+                return
+            except Exception as error:
+                self._source_failed = error
+                return
+            await self._handle(event, report, scope)
+            if number % _TURN == 0:
+                # Neither events that are refused unsent nor an in-process transport need ever wait by themselves.
+                await anyio.lowlevel.checkpoint()
+
+    async def _handle(
+        self, event: Event, report: Callable[[Outcome], Awaitable[None]], scope: anyio.CancelScope
+    ) -> None:
+        outcome = await self._send(event)
+        try:
+            if isinstance(outcome.error, Unauthorized):
+                raise outcome.error
+            await report(outcome)
+        except Exception as error:
+            self._stopped_by = error
+            scope.cancel()
+            await anyio.lowlevel.checkpoint()
 
     async def _send(self, event: Event) -> Outcome:
         try:
@@ -117,8 +156,14 @@ class OutcomeStream:
     is fine; events that are under way at that moment may or may not reach Intercom.
     """
 
-    def __init__(self, outcomes: MemoryObjectReceiveStream[Outcome], ending: StreamEnding) -> None:
+    def __init__(
+        self,
+        outcomes: MemoryObjectReceiveStream[Outcome],
+        source: MemoryObjectSendStream[Outcome],
+        ending: StreamEnding,
+    ) -> None:
         self._outcomes = outcomes
+        self._source = source
         self._ending = ending
 
     def __aiter__(self) -> OutcomeStream:
@@ -134,10 +179,15 @@ class OutcomeStream:
 
     async def aclose(self) -> None:
         """Stop the run."""
-        self._outcomes.close()
+        self._close()
 
     def __del__(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self._outcomes.close()
+        # The task that would close it may never have begun.
+        self._source.close()
 
 
 class StreamEnding:
@@ -162,7 +212,7 @@ async def run_stream(
     with outcomes:
         try:
             await run.send_all(events, outcomes.send)
-        except anyio.BrokenResourceError:
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             return
         except Exception as error:
             ending.error = error

@@ -235,7 +235,7 @@ class EventsClient:
         send, receive = anyio.create_memory_object_stream[Outcome](self._settings.concurrency)
         ending = StreamEnding()
         self._started().tasks.start_soon(run_stream, run, events, send, ending)
-        return OutcomeStream(receive, ending)
+        return OutcomeStream(receive, send, ending)
 
     def enqueue(self, event: Event) -> Enqueued:
         """Have an event sent in the background. Does not wait.
@@ -254,6 +254,7 @@ class EventsClient:
         Raises:
             InvalidEvent: the event was not taken; names the field.
             OutboxFull: too many events wait for the outbox.
+            EventError: the client is being closed.
         """
         return self._started().background.enqueue(self._encode(event))
 

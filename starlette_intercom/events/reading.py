@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator
 from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -104,24 +104,45 @@ class EventListing:
         self._path = path
         self._deadline = deadline
 
-    async def __aiter__(self) -> AsyncIterator[RecordedEvent]:
-        path: str | None = self._path
-        read = set[str]()
-        while path is not None and path not in read:
-            read.add(path)
-            answer = await self._sender.request("GET", path, deadline=self._deadline)
-            page = _decode(answer.content, _EventList)
-            for event in page.events:
-                yield event
-            following = page.pages.next if page.pages is not None else None
-            # Only the query is taken over: the token goes to no other host, whatever an answer says.
-            path = f"/events?{urlsplit(following).query}" if following else None
+    def __aiter__(self) -> AsyncIterator[RecordedEvent]:
+        return _PageReader(self._sender, self._path, self._deadline)
 
     def __await__(self) -> Generator[Any, Any, list[RecordedEvent]]:
         return self._read_all().__await__()
 
     async def _read_all(self) -> list[RecordedEvent]:
         return [event async for event in self]
+
+
+class _PageReader:
+    """One pass over the pages. No generator, since those must be closed when a loop is left early."""
+
+    def __init__(self, sender: Sender, path: str, deadline: float | None) -> None:
+        self._sender = sender
+        self._deadline = deadline
+        self._next: str | None = path
+        self._read: set[str] = set()
+        self._page: Iterator[RecordedEvent] = iter(())
+
+    def __aiter__(self) -> _PageReader:
+        return self
+
+    async def __anext__(self) -> RecordedEvent:
+        while (event := next(self._page, None)) is None:
+            # Pages in a circle end where they were.
+            if self._next is None or self._next in self._read:
+                raise StopAsyncIteration
+            await self._turn_page(self._next)
+        return event
+
+    async def _turn_page(self, path: str) -> None:
+        answer = await self._sender.request("GET", path, deadline=self._deadline)
+        page = _decode(answer.content, _EventList)
+        self._read.add(path)
+        self._page = iter(page.events)
+        following = page.pages.next if page.pages is not None else None
+        # Only the query is taken over: the token goes to no other host, whatever an answer says.
+        self._next = f"/events?{urlsplit(following).query}" if following else None
 
 
 async def read_summaries(sender: Sender, path: str, *, deadline: float | None) -> tuple[EventSummary, ...]:

@@ -79,14 +79,17 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     """
     await settings.outbox.open()
     http_client: HttpClient
+    headers: Mapping[str, str] | None
     if settings.http_client is None:
-        http_client = own = own_client(settings.timeout)
+        http_client = own = own_client(settings.headers, settings.timeout)
+        headers = None
     else:
         http_client, own = settings.http_client, None
+        headers = settings.headers
     sender = Sender(
         http_client,
         base_address=settings.base_address,
-        headers=settings.headers,
+        headers=headers,
         access_token=settings.access_token,
         window=RateWindow(settings.rate_share),
         concurrency=settings.concurrency,

@@ -36,6 +36,7 @@ class _Tries:
     """What became of the tries of one request so far."""
 
     def __init__(self) -> None:
+        self.begun = False
         self.failed = 0
         self.last: EventApiError | None = None
 
@@ -43,7 +44,7 @@ class _Tries:
         """Make the error for a deadline that ran out."""
         if self.last is not None:
             return self.last
-        if self.failed:
+        if self.begun:
             return IntercomUnavailable("Intercom could not be reached before the deadline")
         return RateLimited("The rate window had no room for the request before the deadline", status=None)
 
@@ -56,7 +57,7 @@ class Sender:
     Args:
         http_client: what sends.
         base_address: where to, without a slash at its end.
-        headers: the headers of every request.
+        headers: the headers of every request; None if the client has them.
         access_token: the token in them, to be kept out of errors.
         window: the rate window.
         concurrency: requests under way at once.
@@ -68,7 +69,7 @@ class Sender:
         http_client: HttpClient,
         *,
         base_address: str,
-        headers: Mapping[str, str],
+        headers: Mapping[str, str] | None,
         access_token: str,
         window: RateWindow,
         concurrency: int,
@@ -132,7 +133,8 @@ class Sender:
                 if status == 429 and wait is not None:
                     # For everybody, and not all at the same moment in every process.
                     self._window.block(received, wait + random.uniform(0.0, 0.05))  # noqa: S311 - spreads load
-                    continue
+                    if tries.failed == 1:
+                        continue
                 await anyio.sleep(max(wait or 0.0, pause_before(tries.failed, random.random())))  # noqa: S311
             else:
                 tries.failed += 1
@@ -152,6 +154,7 @@ class Sender:
         self, method: str, url: str, body: bytes | None, tries: _Tries
     ) -> tuple[HttpResponse | None, WindowReport | None, float]:
         """Send the request once; the answer is None where there was none."""
+        tries.begun = True
         sent = anyio.current_time()
         answer: HttpResponse | None = None
         report: WindowReport | None = None

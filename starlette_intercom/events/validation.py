@@ -18,6 +18,9 @@ MAX_METADATA_KEYS = 10
 # Seconds beyond this are the year 5138: milliseconds that were passed as seconds.
 _MAX_SECONDS = 100_000_000_000
 
+# More than 10^15 of any currency is a mistake, and a short text such as 1E+999999 would fill the memory.
+_MAX_DIGITS = 15
+
 # Intercom counts cents. What it makes of an amount in a currency without hundredths is not documented, so an exact
 # conversion is not ours to promise.
 _OTHER_CURRENCIES = "bif clp djf gnf isk jpy kmf krw pyg rwf ugx vnd vuv xaf xof xpf bhd iqd jod kwd lyd omr tnd"
@@ -52,8 +55,6 @@ def encode_event(event: Event) -> bytes:
         return _encoder.encode(body)
     except UnicodeEncodeError:
         raise InvalidEvent(_unencodable(body), "contains a lone surrogate, which is no character") from None
-    except OverflowError:
-        raise InvalidEvent("metadata", "contains a whole number beyond 64 bits; pass it as a string") from None
 
 
 def decode_event(body: bytes) -> Event:
@@ -140,6 +141,8 @@ def money_cents(field: str, money: Money) -> dict[str, object]:
             raise InvalidEvent(f"{field}.amount", "is not a finite number")
         if currency in _NOT_IN_HUNDREDTHS:
             raise InvalidEvent(f"{field}.amount", f"{currency} has no hundredths; pass the integer that you want sent")
+        if amount.adjusted() > _MAX_DIGITS:
+            raise InvalidEvent(f"{field}.amount", "is more money than there is")
         numerator, denominator = amount.as_integer_ratio()
         cents, rest = divmod(numerator * 100, denominator)
         if rest:
@@ -160,7 +163,9 @@ def _metadata(metadata: Mapping[str, MetadataValue]) -> dict[str, object]:
         raise InvalidEvent(
             "metadata", f"has {len(metadata)} keys; Intercom keeps {MAX_METADATA_KEYS} and would drop: {dropped}"
         )
-    return {check_text("metadata key", key): _value(f"metadata.{key}", key, value) for key, value in metadata.items()}
+    return {
+        check_text("metadata key", key): _value(f"metadata.{key}", str(key), value) for key, value in metadata.items()
+    }
 
 
 def _value(field: str, key: str, value: object) -> object:
@@ -172,6 +177,8 @@ def _value(field: str, key: str, value: object) -> object:
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
+        if not -(2**63) <= value < 2**64:
+            raise InvalidEvent(field, "is a whole number beyond 64 bits; pass it as a string")
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -231,7 +238,7 @@ def _unencodable(body: Mapping[str, object], prefix: str = "") -> str:
                 return found
         elif isinstance(value, str) and _has_surrogate(value):
             return prefix + {"event_name": "name"}.get(key, key)
-    return "" if prefix else "metadata"
+    return "" if prefix else "metadata key"
 
 
 def _has_surrogate(text: str) -> bool:

@@ -160,7 +160,8 @@ class RateWindow:
         self._own = 0  # requests of ours in this window
         self._reset = -math.inf  # end of the last window that was reported, on Intercom's clock
         self._ends = -math.inf  # end of the present window, on our clock
-        self._assumed = False  # the present window has not been reported yet
+        self._assumed = False  # the present window has not been reported yet …
+        self._began = -math.inf  # … and was assumed to begin then
         self._next = -math.inf  # when the next request is due if they go out evenly
         self._blocked_until = -math.inf
 
@@ -216,10 +217,15 @@ class RateWindow:
         if report.date is not None:
             self._clock.observe(report.date, sent, received)
         if report.reset == self._reset:
+            ends = received + self.reset_after(report, received, wall_clock=wall_clock)
             if not self._assumed:
                 self._remaining = min(self._remaining, report.remaining)
-                self._ends = min(self._ends, received + self.reset_after(report, received, wall_clock=wall_clock))
-            return  # otherwise it is a late answer of the window before
+                self._ends = min(self._ends, ends)
+            elif sent >= self._began:
+                # The window was not over yet when we thought so. (Otherwise this is a late answer of it.)
+                self._assumed = False
+                self._remaining, self._ends = report.remaining, ends
+            return
         if self._reset - _LONGEST_WINDOW <= report.reset < self._reset:
             return  # a late answer, too
         if not self._assumed:
@@ -257,6 +263,7 @@ class RateWindow:
 
     def _begin_window(self, now: float, limit: int) -> None:
         """The window is over. Until an answer reports the next one, assume that it is as large and just began."""
+        self._began = now
         self._ends = now + WINDOW
         self._assumed = True
         self._remaining = limit

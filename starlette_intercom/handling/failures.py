@@ -40,6 +40,15 @@ def died(handler: str, *, attempt: int, now: float) -> Failure:
     return Failure(handler=handler, attempt=attempt, at=now, error=PROCESS_DIED, message=message)
 
 
+def is_suspect(failures: Sequence[Failure], *, attempt: int) -> bool:
+    """Tell whether a delivery may be what kills its processes, before an attempt of it.
+
+    One attempt without a report is what any kill leaves behind. After two, it could be this delivery, or another one
+    that ran beside it each time; only running it apart from others of the kind can tell.
+    """
+    return sum(failure.error == PROCESS_DIED and failure.attempt < attempt for failure in failures) >= 2
+
+
 def no_handler(topic: str, *, attempt: int, now: float) -> Failure:
     """Describe a delivery whose handlers are gone, since the code has changed."""
     message = f"No handler is registered for {topic!r} in this process"

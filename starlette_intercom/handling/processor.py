@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 import anyio
@@ -16,7 +17,7 @@ from ..messages import logger
 from ..notification import VerifiedNotification
 from .arguments import Services, Sources
 from .calling import Abandoned, Caller
-from .failures import added, culprit, died, failure_of, is_spent, no_handler
+from .failures import added, culprit, died, failure_of, is_spent, is_suspect, no_handler
 from .registry import Handler, HandlerRegistry
 
 LEASE: Final = 30.0
@@ -76,6 +77,7 @@ class Processor:
         self._caller = Caller()
         self._runs: dict[int, Run] = {}
         self._reachable = True
+        self._apart = anyio.Lock()  # held by the one suspect that runs
 
     async def claim(self, limit: int, *, ids: Sequence[str] | None = None) -> Sequence[Run]:
         """Take up to ``limit`` deliveries that are ready; each must be processed or released.
@@ -101,7 +103,13 @@ class Processor:
         """
         delivery = run.claim.delivery
         try:
-            await self._process(run)
+            if run.claim.recovered:
+                await self._blame(run)
+            if is_suspect(run.failures, attempt=delivery.attempt):
+                async with self._apart:
+                    await self._process(run, apart=True)
+            else:
+                await self._process(run)
         except LeaseLost:
             logger.warning(messages.lease_lost(delivery.id, delivery.topic))
         except anyio.get_cancelled_exc_class():
@@ -147,17 +155,18 @@ class Processor:
         for hook in self.registry.unhandled_hooks:
             await self._caller.hear(hook, sources)
 
-    async def _process(self, run: Run) -> None:
+    async def _process(self, run: Run, *, apart: bool = False) -> None:
         claim = run.claim
         handlers = self.registry.handlers_for(claim.delivery.topic)
-        if claim.recovered:
-            await self._blame(run, handlers)
         sources = Sources(notification=claim.notification, delivery=claim.delivery, services=self._services)
         waits: list[float] = []
         due = [handler for handler in handlers if handler.name not in run.done and not is_spent(handler, run.failures)]
         for handler in due:
             if run.lost:
                 raise LeaseLost
+            if apart:  # held against this handler in advance, in case the process does not live to tell
+                ahead = added(run.failures, died(handler.name, attempt=claim.delivery.attempt, now=self._clock()))
+                await self._record(run, partial(self.inbox.mark, claim, done=run.done, failures=ahead))
             run.scope = anyio.CancelScope()
             error = await self._caller.call(handler, sources, run.scope)
             run.scope = None
@@ -202,12 +211,17 @@ class Processor:
         count = sum(failure.handler == handler.name for failure in run.failures)
         return handler.backoff.delay(count, self._chance())
 
-    async def _blame(self, run: Run, handlers: Sequence[Handler]) -> None:
+    async def _blame(self, run: Run) -> None:
         """Count the attempt that never reported against the handler that was running in it.
 
         Written down before anything else is run, so that a handler which kills its process each time runs out.
         """
         attempt = run.claim.delivery.attempt - 1
+        if is_suspect(
+            run.failures, attempt=attempt
+        ):  # then it was written down when the handler was started, if it was
+            return
+        handlers = self.registry.handlers_for(run.claim.delivery.topic)
         left = [handler for handler in handlers if handler.name not in run.done]
         handler = culprit(left, run.failures, attempt=attempt)
         if handler is not None:

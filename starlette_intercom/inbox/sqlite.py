@@ -79,6 +79,11 @@ class SQLiteInbox(Inbox):
     def __repr__(self) -> str:
         return f"SQLiteInbox({str(self._path)!r})"
 
+    @property
+    def path(self) -> Path:
+        """The file, as an absolute path."""
+        return self._path
+
     async def open(self) -> None:
         """Open the file: create or migrate it, and free what dead processes had claimed."""
         if self._writer is not None:

@@ -138,15 +138,13 @@ class DatabaseFile:
             FileNotFoundError: there is none now. The connection is kept: it holds the only copy, and the file may
                 have been moved away for a moment.
         """
-        if _identity_of(self.path) != self._identity:
-            self._disconnect()
-            return
+        in_place = _identity_of(self.path) == self._identity
         try:
-            log_is_in_place = _identity_of(self._log) == self._log_identity
+            in_place = in_place and _identity_of(self._log) == self._log_identity
         except FileNotFoundError:
-            log_is_in_place = False
-        if not log_is_in_place:
-            # What the removed log holds goes into the database, which is still there.
+            in_place = False
+        if not in_place:
+            # What the log holds goes into the database that it belongs to, wherever that is now.
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._disconnect()
 

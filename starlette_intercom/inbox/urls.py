@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ..errors import ConfigurationError
 from .contract import Inbox
 from .memory import MemoryInbox
+from .sqlite import SQLiteInbox
 
 
 def inbox_from_url(url: str) -> Inbox:
@@ -26,6 +27,13 @@ def inbox_from_url(url: str) -> Inbox:
         return MemoryInbox()
     if scheme in ("redis", "rediss"):
         return _redis_inbox(url)
+    if scheme == "sqlite":
+        path = unquote(url.removeprefix("sqlite://").partition("?")[0])
+        if not path.startswith("/") or path == "/":
+            raise ConfigurationError(
+                "A SQLite inbox takes sqlite:///relative.db, or sqlite:////absolute/path.db with four slashes."
+            )
+        return SQLiteInbox(path[1:])
     # Only the scheme is shown: the rest may hold a password.
     raise ConfigurationError(
         f"No inbox goes by the scheme {scheme!r}. Use 'memory:', 'sqlite:///intercom.db', 'redis://…', or an Inbox "

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope
 
 from ..errors import ConfigurationError
 from ..notification import VerifiedBody
-from .answers import INVALID_SIGNATURE, TOO_LARGE, Answer, missing
+from .answers import INVALID_SIGNATURE, TOO_LARGE, TRY_LATER, Answer, missing
 from .signature import Secrets, SecretsLike, SignatureScheme, has_shape, verify
 
 _MIB: Final = 2**20
@@ -125,23 +125,25 @@ class BodyReader:
         return signature
 
     async def _receive_all(self, receive: Receive, read: _Read) -> bytes:
-        chunks: list[bytes] = []
+        buffer = bytearray()  # not a list of chunks: many tiny ones would take far more memory than they hold
         while True:
             message = await receive()
             if message["type"] != "http.request":
                 raise Disconnected
             chunk: bytes = message.get("body", b"")
             more: bool = message.get("more_body", False)
-            read.size += len(chunk)
-            self._buffered += len(chunk)
-            if read.size > self._max_body_size:
+            if read.size + len(chunk) > self._max_body_size:
                 raise Refused(TOO_LARGE, "the body is larger than max_body_size", unread=more)
             if not more:
-                return b"".join(chunks) + chunk if chunks else chunk
-            if chunk:
-                chunks.append(chunk)
-            while self._buffered > self._max_buffered and len(self._reads) > 1:
-                self._evict_oldest()
+                return bytes(buffer) + chunk if buffer else chunk
+            if read in self._reads:
+                read.size += len(chunk)
+                self._buffered += len(chunk)
+                while self._buffered > self._max_buffered and len(self._reads) > 1:
+                    self._evict_oldest()
+            if read not in self._reads:  # had to make room; the cancellation itself may come a few messages later
+                raise Refused(TRY_LATER, "too many slow bodies at once", unread=True)
+            buffer += chunk
 
     def _evict_oldest(self) -> None:
         oldest = next(iter(self._reads))

@@ -77,19 +77,22 @@ class SignatureGuard:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         body: VerifiedBody | None = None
+        refusal: Refused | None = None
         with anyio.CancelScope(deadline=anyio.current_time() + self._read_timeout) as deadline:
             try:
                 body = await self._reader.read(scope, receive, deadline)
-            except Refused as refusal:
-                self._rejections.add(refusal.reason)
-                await refusal.answer.send(scope, send, close=refusal.unread)
-                return
+            except Refused as error:
+                refusal = error
             except Disconnected:
                 return
-        if body is None:
-            await answer_cut_off(scope, send, deadline, self._rejections)
-        else:
+        # Out of the deadline: it is the body's, not the answer's.
+        if body is not None:
             await self.app({**scope, SCOPE_KEY: body}, _replay(body.content, receive), send)
+        elif refusal is not None:
+            self._rejections.add(refusal.reason)
+            await refusal.answer.send(scope, send, close=refusal.unread)
+        else:
+            await answer_cut_off(scope, send, deadline, self._rejections)
 
 
 def checked_read_timeout(seconds: float) -> float:

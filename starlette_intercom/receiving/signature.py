@@ -56,7 +56,7 @@ class Secrets:
         secrets: one secret, a sequence of them (named ``1``, ``2``, … in order), or a mapping of names to secrets.
 
     Raises:
-        ConfigurationError: there is none, or one is empty or no string.
+        ConfigurationError: there is none, or one is empty or no text.
     """
 
     __slots__ = ("_by_name",)
@@ -77,13 +77,15 @@ class Secrets:
         if not secrets:
             raise ConfigurationError("There is no client secret, so nothing could be verified: give at least one.")
         for name, secret in secrets.items():
+            if not isinstance(name, str):
+                raise ConfigurationError(f"A client secret must be named by a str, not by {name!r}.")
             if not isinstance(secret, str):
                 raise ConfigurationError(f"The client secret {name!r} must be a str.")
             if not secret.strip():
                 raise ConfigurationError(
                     f"The client secret {name!r} is empty: anybody could sign with it. Is its variable set?"
                 )
-        self._by_name = {name: secret.encode() for name, secret in secrets.items()}
+        self._by_name = {name: _encoded(secret) for name, secret in secrets.items()}
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
         return iter(self._by_name.items())
@@ -102,10 +104,10 @@ def sign(body: bytes, secret: str | bytes, scheme: SignatureScheme = HUB_SIGNATU
     """Return the header value that Intercom would send with ``body``.
 
     Raises:
-        ConfigurationError: the secret is empty.
+        ConfigurationError: the secret is empty, or no text.
     """
-    key = secret.encode() if isinstance(secret, str) else secret
-    if not key:
+    key = _encoded(secret) if isinstance(secret, str) else secret
+    if not key.strip():
         raise ConfigurationError("The secret is empty: anybody could sign with it.")
     return scheme.prefix + hmac.digest(key, body, scheme.algorithm).hex()
 
@@ -147,3 +149,10 @@ def verify(
         if hmac.compare_digest(hmac.digest(secret, body, scheme.algorithm).hex().encode(), given):
             matched = name
     return matched
+
+
+def _encoded(secret: str) -> bytes:
+    try:
+        return secret.encode()
+    except UnicodeEncodeError:  # from an environment variable that is not UTF-8; this error would carry the secret
+        raise ConfigurationError("The client secret cannot be encoded as UTF-8: copy it again.") from None

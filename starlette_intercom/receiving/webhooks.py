@@ -133,7 +133,7 @@ class Webhooks:
             return None
         try:
             text = function(notification)
+            return None if text is None else str(text)
         except Exception as error:
             self._rejections.add(f"accepted all the same, without {option}, which raised {type(error).__name__}", error)
             return None
-        return None if text is None else str(text)

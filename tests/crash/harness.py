@@ -46,6 +46,7 @@ class Account:
     """What happened."""
 
     sent: int = 0
+    answers: int = 0
     answered: set[str] = field(default_factory=set)
     refused: Counter[int] = field(default_factory=Counter)
     kills: Counter[str] = field(default_factory=Counter)
@@ -70,7 +71,8 @@ class Account:
     def __str__(self) -> str:
         again = sum(self.runs.values()) - len(self.runs)
         return (
-            f"sent {self.sent}, answered with 200 {len(self.answered)}, other answers {dict(self.refused)}\n"
+            f"notifications {self.sent}, answered with 200 {len(self.answered)} ({self.answers} copies), "
+            f"other answers (0: none) {dict(self.refused)}\n"
             f"kills {self.kills.total()}: {dict(sorted(self.kills.items()))}\n"
             f"handled {len(self.runs)}, run again {again}, dead {self.dead}, unfinished {self.unfinished}\n"
             f"lost {len(self.lost)}, with two valid leases {len(self.doubled)}"
@@ -137,10 +139,15 @@ class Trial:
         notifications: at least how many; more are sent while kills are left.
         seed: of all that is random.
         processes: how many servers.
+        copies: how often each notification is sent, at the same time, each to any of the servers.
+        ledger: a file for the servers to write to.
     """
 
-    def __init__(self, url: str, *, kills: int, notifications: int, seed: int, processes: int, ledger: Path) -> None:
+    def __init__(
+        self, url: str, *, kills: int, notifications: int, seed: int, processes: int, copies: int, ledger: Path
+    ) -> None:
         self.account = Account()
+        self._copies = copies
         self._url = url
         self._kills = kills
         self._notifications = notifications
@@ -153,6 +160,7 @@ class Trial:
     async def run(self) -> Account:
         keepers = [asyncio.create_task(self._keep(server)) for server in self._servers]
         try:
+            await asyncio.gather(*(self._until_up(server) for server in self._servers))
             await asyncio.gather(*(self._send() for _ in range(CONNECTIONS)))
             await self._wait_until_worked_off()
         finally:
@@ -180,6 +188,10 @@ class Trial:
             elif point:
                 raise AssertionError(f"A server ended with {returncode}, and was not killed at {point}.")
 
+    async def _until_up(self, server: Server) -> None:
+        while not self._kills and await stats_of(server.port) is None:
+            await asyncio.sleep(0.05)
+
     async def _send(self) -> None:
         account = self.account
         while account.sent < self._notifications or account.kills.total() < self._kills:
@@ -189,14 +201,19 @@ class Trial:
             head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
             head = f"POST /webhooks/intercom HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}"
             message = f"{head}content-length: {len(request.body)}\r\n\r\n".encode() + request.body
-            # Intercom tries twice. More often here, so that most get in and the account is worth something.
-            for _ in range(20):
-                status = await post(self._random.choice(self._servers).port, message)
-                if status == 200:
-                    account.answered.add(f"{notification['app_id']}:{notification['id']}")
-                    break
-                account.refused[status] += 1
-                await asyncio.sleep(0.05)
+            key = f"{notification['app_id']}:{notification['id']}"
+            await asyncio.gather(*(self._deliver(key, message) for _ in range(self._copies)))
+
+    async def _deliver(self, key: str, message: bytes) -> None:
+        # Intercom tries twice. More often here, so that most get in and the account is worth something.
+        for _ in range(20):
+            status = await post(self._random.choice(self._servers).port, message)
+            if status == 200:
+                self.account.answered.add(key)
+                self.account.answers += 1
+                return
+            self.account.refused[status] += 1
+            await asyncio.sleep(0.05)
 
     async def _wait_until_worked_off(self) -> None:
         deadline = time.monotonic() + 60
@@ -227,7 +244,7 @@ class Trial:
             await inbox.close()
 
 
-def crash_test(url: str, *, kills: int, notifications: int, seed: int, processes: int = 2) -> Account:
+def crash_test(url: str, *, kills: int, notifications: int, seed: int, processes: int = 2, copies: int = 1) -> Account:
     """Run one trial."""
     with tempfile.TemporaryDirectory() as folder:
         trial = Trial(
@@ -236,6 +253,7 @@ def crash_test(url: str, *, kills: int, notifications: int, seed: int, processes
             notifications=notifications,
             seed=seed,
             processes=processes,
+            copies=copies,
             ledger=Path(folder) / "ledger",
         )
         return asyncio.run(trial.run())
@@ -247,6 +265,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--notifications", type=int, default=20_000)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--copies", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -256,6 +275,7 @@ def main() -> int:
             notifications=chosen.notifications,
             seed=chosen.seed,
             processes=chosen.processes,
+            copies=chosen.copies,
         )
     print(account)  # noqa: T201 - a command
     return 1 if account.lost or account.doubled or account.unfinished else 0
