@@ -145,9 +145,9 @@ def broker_unreachable(error: BaseException) -> str:
     return f"The task broker cannot be reached, trying again: {type(error).__name__}"
 
 
-def broker_back() -> str:
-    """The task engine takes ids again."""
-    return "The task broker is reachable again."
+def dispatching_again() -> str:
+    """Inbox and task engine are both there again."""
+    return "Deliveries are handed to the task broker again."
 
 
 def drained(seconds: float, released: int) -> str:

@@ -131,8 +131,7 @@ class RedisInbox(Inbox):
 
     async def claim(self, limit: int, *, lease: float, ids: Sequence[str] | None = None) -> Sequence[Claim]:
         """Take deliveries that are ready."""
-        if self._news is not None:
-            self._news.clear()
+        self._look()
         keys = [to_bytes(one) for one in ids or ()]
         until_due, found = await self._record.perform("claim", limit, lease, int(ids is None), len(keys), *keys)
         self._next_due = asyncio.get_running_loop().time() + float(until_due)
@@ -187,7 +186,11 @@ class RedisInbox(Inbox):
 
     async def dispatch(self, limit: int, *, again_after: float) -> Sequence[str]:
         """Name deliveries that are ready."""
-        return [to_text(one) for one in await self._record.perform("dispatch", limit, again_after)]
+        self._look()
+        names = [to_text(one) for one in await self._record.perform("dispatch", limit, again_after)]
+        if len(names) == limit:
+            self._wake()
+        return names
 
     async def list_dead(
         self, *, topic: str | None = None, handler: str | None = None, limit: int = 100
@@ -245,6 +248,11 @@ class RedisInbox(Inbox):
         left = 1
         while left:
             left = await self._record.perform("tidy", _FORGOTTEN_TOGETHER)
+
+    def _look(self) -> None:
+        """What is ready from now on is news to who waits."""
+        if self._news is not None:
+            self._news.clear()
 
     def _wake(self) -> None:
         if self._news is not None:

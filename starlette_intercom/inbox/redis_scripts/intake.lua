@@ -116,5 +116,6 @@ operations.dispatch = function()
     call('ZADD', base .. 'again', now, member)
     names[i] = id_of(member)
   end
+  if #names < limit then made_ready = 0 end -- nothing is left of it
   return names
 end

@@ -1,0 +1,248 @@
+"""A runner for a task engine that exists: the workers of taskiq run the handlers.
+
+The inbox stays the record. The engine carries nothing but ids of deliveries; what it loses is named to it again, and
+what it delivers twice finds nothing to claim the second time. Its task never fails: retries and dead letters are the
+inbox's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import anyio
+from anyio.abc import TaskGroup
+from taskiq import AsyncBroker, TaskiqEvents, TaskiqState
+
+from .. import messages
+from ..errors import ConfigurationError, InboxError
+from ..lifespan import Lifespan
+from ..messages import logger
+from .processor import Processor
+from .runner import Runner
+
+TASK_NAME: Final = "starlette_intercom:process"
+AGAIN_AFTER: Final = 60.0
+"""Seconds after which a delivery that was given to the engine and does not run yet is given to it again."""
+
+_TOGETHER: Final = 100  # ids that are taken from the inbox at a time
+_POLL: Final = 0.5  # seconds after which an inbox is asked again without having said that there is something
+_PAUSE: Final = 0.02  # seconds between two questions to the inbox, in which more may come together
+_LONGEST_PAUSE: Final = 1.0  # seconds between two tries to reach a broker or an inbox that is away
+
+
+class TaskiqRunner(Runner):
+    """Has deliveries processed by the workers of taskiq, on any of its brokers; on asyncio, as taskiq is.
+
+    ::
+
+        broker = RedisStreamBroker(url, queue_name="intercom", maxlen=100_000, unacknowledged_lock_timeout=60)
+        intercom = Intercom(client_secret="…", inbox="redis://…", runner=TaskiqRunner(broker))
+
+    Web processes hand out ids: ``uvicorn module:app``. Workers process them: ``taskiq worker module:broker``; they
+    start and stop ``intercom`` by themselves, and hand out ids too, so that nothing waits for a web process.
+
+    Args:
+        broker: it is started and shut down together with the app. Give Intercom a queue of its own.
+        again_after: seconds after which a delivery that was given to the engine and does not run yet is given to it
+            again, since the engine may have lost it. More than it usually waits there.
+
+    Raises:
+        ConfigurationError: the number is out of its range, or the broker would stop after a crash of a worker, or grow
+            without bound.
+    """
+
+    def __init__(self, broker: AsyncBroker, *, again_after: float = AGAIN_AFTER) -> None:
+        if not 1 <= again_after < float("inf"):
+            raise ConfigurationError("again_after is in seconds and must be at least 1.")
+        _check(broker)
+        self.broker = broker
+        self.again_after = again_after
+        self._lifespan: Lifespan | None = None
+        self._worker: _Worker | None = None
+        self._processor: Processor | None = None
+        self._giving = anyio.CancelScope()
+        self._tasks: set[anyio.CancelScope] = set()  # of what runs in this process
+        self._idle = anyio.Event()
+        self._ended = anyio.Event()
+
+        async def process(id: str) -> None:
+            await self._process(id)
+
+        self._task = broker.register_task(process, task_name=TASK_NAME)
+        broker.add_event_handler(TaskiqEvents.WORKER_STARTUP, self._worker_started)
+        broker.add_event_handler(TaskiqEvents.WORKER_SHUTDOWN, self._worker_stops)
+
+    def bind(self, lifespan: Lifespan) -> None:
+        """Remember what to start in the engine's workers."""
+        self._lifespan = lifespan
+
+    async def start(self, processor: Processor, task_group: TaskGroup) -> None:
+        """Begin to hand out ids, and be ready to process them."""
+        self._processor = processor
+        self._giving = anyio.CancelScope()
+        self._idle = anyio.Event()
+        self._ended = anyio.Event()
+        task_group.start_soon(self._run, processor, name="intercom-taskiq")
+
+    async def drain(self, timeout: float) -> None:
+        """Hand out nothing more, and let what runs in this process finish; what others run goes on there."""
+        if self._processor is None:
+            return
+        self._processor = None
+        self._giving.cancel()
+        if not self._tasks:
+            self._idle.set()
+        with anyio.move_on_after(timeout) as deadline:
+            await self._ended.wait()
+        if deadline.cancelled_caught:
+            for task in self._tasks:
+                task.cancel()
+            await self._ended.wait()
+
+    @property
+    def alive(self) -> bool:
+        """It hands out ids."""
+        return self._processor is not None and not self._ended.is_set()
+
+    async def _run(self, processor: Processor) -> None:
+        in_worker = self.broker.is_worker_process  # there the engine starts the broker and shuts it down
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(processor.keep_leases)
+                with self._giving:
+                    await _Dispatcher(self, processor, started=in_worker).run()
+                await self._idle.wait()
+                group.cancel_scope.cancel()
+        finally:
+            if not in_worker:
+                with anyio.move_on_after(_LONGEST_PAUSE, shield=True):
+                    await self._shut_down()
+            self._ended.set()
+
+    async def _shut_down(self) -> None:
+        try:
+            await self.broker.shutdown()
+        except Exception as error:  # it may be away, and there is nothing more to do with it
+            logger.warning(messages.broker_unreachable(error))
+
+    async def give(self, id: str) -> None:
+        """Give the engine an id to carry."""
+        await self._task.kiq(id)
+
+    async def _process(self, id: str) -> None:
+        """Process a delivery, in a worker of the engine; nothing where it runs already, or is done."""
+        processor = self._processor
+        if processor is None:
+            return
+        with anyio.CancelScope() as task:
+            self._tasks.add(task)
+            try:
+                for run in await processor.claim(1, ids=[id]):
+                    await processor.process(run)
+            finally:
+                self._tasks.remove(task)
+                if not self._tasks and self._processor is None:
+                    self._idle.set()
+
+    async def _worker_started(self, _state: TaskiqState) -> None:
+        if self._processor is not None:  # the broker has its workers in this process
+            return
+        if self._lifespan is None:
+            raise ConfigurationError("This TaskiqRunner belongs to no Intercom: make one with Intercom(…, runner=…).")
+        self._worker = _Worker(self._lifespan)
+        await self._worker.start()
+
+    async def _worker_stops(self, _state: TaskiqState) -> None:
+        if self._worker is not None:
+            await self._worker.stop()
+            self._worker = None
+
+
+class _Dispatcher:
+    """Takes ids from the inbox and gives them to the engine, until cancelled."""
+
+    def __init__(self, runner: TaskiqRunner, processor: Processor, *, started: bool) -> None:
+        self._runner = runner
+        self._inbox = processor.inbox
+        self._started = started
+        self._names: list[str] = []  # taken, and not given yet
+        self._reachable = True
+
+    async def run(self) -> None:
+        pause = _PAUSE
+        while True:
+            try:
+                full = await self._dispatch()
+            except Exception as error:  # whatever a broker does, the deliveries are safe in the inbox
+                if self._reachable:
+                    away = messages.inbox_unreachable if isinstance(error, InboxError) else messages.broker_unreachable
+                    logger.error(away(error))
+                self._reachable = False
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                await anyio.sleep(pause)
+                continue
+            if not self._reachable:
+                logger.warning(messages.dispatching_again())
+            self._reachable, pause = True, _PAUSE
+            if not full:
+                await anyio.sleep(_PAUSE)
+                await self._inbox.wait(_POLL)
+
+    async def _dispatch(self) -> bool:
+        """Name deliveries and give their ids to the engine; return whether there may be more."""
+        if not self._started:
+            await self._runner.broker.startup()
+            self._started = True
+        if not self._names:
+            self._names.extend(await self._inbox.dispatch(_TOGETHER, again_after=self._runner.again_after))
+        full = len(self._names) == _TOGETHER
+        given = await asyncio.gather(*map(self._runner.give, self._names), return_exceptions=True)
+        self._names = [name for name, error in zip(self._names, given, strict=True) if error is not None]
+        for error in given:
+            if error is not None:
+                raise error
+        return full
+
+
+class _Worker:
+    """Intercom in a worker of the engine: a task that enters its lifespan, and leaves it when it is told to."""
+
+    def __init__(self, lifespan: Lifespan) -> None:
+        self._lifespan = lifespan
+        self._stopping = asyncio.Event()
+        self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._live(), name="intercom")
+        await self._started
+
+    async def stop(self) -> None:
+        self._stopping.set()
+        if self._task is not None:
+            await self._task
+
+    async def _live(self) -> None:
+        try:
+            async with self._lifespan(None):
+                self._started.set_result(None)
+                await self._stopping.wait()
+        except Exception as error:
+            if self._started.done():
+                raise
+            self._started.set_exception(error)
+
+
+def _check(broker: AsyncBroker) -> None:
+    """Refuse what is known to go wrong with Redis Streams, by the names of the options of taskiq-redis."""
+    if getattr(broker, "unacknowledged_lock_timeout", 0) is None:
+        raise ConfigurationError(
+            "A worker that is killed while it looks for lost messages would stop all workers of this broker for good: "
+            "make it with unacknowledged_lock_timeout=60 (seconds)."
+        )
+    if getattr(broker, "maxlen", 0) is None:
+        raise ConfigurationError(
+            "The stream of this broker would grow without bound, since messages stay in it after they were handled: "
+            "make it with maxlen=100_000. What is cut off is handed out again."
+        )
