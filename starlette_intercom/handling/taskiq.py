@@ -8,6 +8,7 @@ inbox's.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import anyio
@@ -57,14 +58,10 @@ class TaskiqRunner(Runner):
             raise ConfigurationError("again_after is in seconds and must be at least 1.")
         _check(broker)
         self.broker = broker
-        self.again_after = again_after
+        self._again_after = again_after
         self._lifespan: Lifespan | None = None
         self._worker: _Worker | None = None
-        self._processor: Processor | None = None
-        self._giving = anyio.CancelScope()
-        self._tasks: set[anyio.CancelScope] = set()  # of what runs in this process
-        self._idle = anyio.Event()
-        self._ended = anyio.Event()
+        self._work: _Work | None = None
 
         async def process(id: str) -> None:
             await self._process(id)
@@ -79,74 +76,31 @@ class TaskiqRunner(Runner):
 
     async def start(self, processor: Processor, task_group: TaskGroup) -> None:
         """Begin to hand out ids, and be ready to process them."""
-        self._processor = processor
-        self._giving = anyio.CancelScope()
-        self._idle = anyio.Event()
-        self._ended = anyio.Event()
-        task_group.start_soon(self._run, processor, name="intercom-taskiq")
+        self._work = _Work(self.broker, self._give, processor, again_after=self._again_after)
+        task_group.start_soon(self._work.run, name="intercom-taskiq")
 
     async def drain(self, timeout: float) -> None:
         """Hand out nothing more, and let what runs in this process finish; what others run goes on there."""
-        if self._processor is None:
-            return
-        self._processor = None
-        self._giving.cancel()
-        if not self._tasks:
-            self._idle.set()
-        with anyio.move_on_after(timeout) as deadline:
-            await self._ended.wait()
-        if deadline.cancelled_caught:
-            for task in self._tasks:
-                task.cancel()
-            await self._ended.wait()
+        work, self._work = self._work, None
+        if work is not None:
+            await work.drain(timeout)
 
     @property
     def alive(self) -> bool:
         """It hands out ids."""
-        return self._processor is not None and not self._ended.is_set()
+        return self._work is not None and not self._work.ended.is_set()
 
-    async def _run(self, processor: Processor) -> None:
-        in_worker = self.broker.is_worker_process  # there the engine starts the broker and shuts it down
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(processor.keep_leases)
-                with self._giving:
-                    await _Dispatcher(self, processor, started=in_worker).run()
-                await self._idle.wait()
-                group.cancel_scope.cancel()
-        finally:
-            if not in_worker:
-                with anyio.move_on_after(_LONGEST_PAUSE, shield=True):
-                    await self._shut_down()
-            self._ended.set()
-
-    async def _shut_down(self) -> None:
-        try:
-            await self.broker.shutdown()
-        except Exception as error:  # it may be away, and there is nothing more to do with it
-            logger.warning(messages.broker_unreachable(error))
-
-    async def give(self, id: str) -> None:
+    async def _give(self, id: str) -> None:
         """Give the engine an id to carry."""
         await self._task.kiq(id)
 
     async def _process(self, id: str) -> None:
         """Process a delivery, in a worker of the engine; nothing where it runs already, or is done."""
-        processor = self._processor
-        if processor is None:
-            return
-        with anyio.CancelScope() as task:
-            self._tasks.add(task)
-            try:
-                for run in await processor.claim(1, ids=[id]):
-                    await processor.process(run)
-            finally:
-                self._tasks.remove(task)
-                if not self._tasks and self._processor is None:
-                    self._idle.set()
+        if self._work is not None:
+            await self._work.process(id)
 
     async def _worker_started(self, _state: TaskiqState) -> None:
-        if self._processor is not None:  # the broker has its workers in this process
+        if self._work is not None:  # the broker has its workers in this process
             return
         if self._lifespan is None:
             raise ConfigurationError("This TaskiqRunner belongs to no Intercom: make one with Intercom(…, runner=…).")
@@ -159,17 +113,77 @@ class TaskiqRunner(Runner):
             self._worker = None
 
 
-class _Dispatcher:
-    """Takes ids from the inbox and gives them to the engine, until cancelled."""
+class _Work:
+    """One start: hands out ids, processes those that the engine brings to this process, and keeps their leases.
 
-    def __init__(self, runner: TaskiqRunner, processor: Processor, *, started: bool) -> None:
-        self._runner = runner
-        self._inbox = processor.inbox
-        self._started = started
-        self._names: list[str] = []  # taken, and not given yet
+    Args:
+        broker: of the engine.
+        give: gives the engine an id to carry.
+        processor: of this start.
+        again_after: see :class:`TaskiqRunner`.
+    """
+
+    def __init__(
+        self,
+        broker: AsyncBroker,
+        give: Callable[[str], Awaitable[None]],
+        processor: Processor,
+        *,
+        again_after: float,
+    ) -> None:
+        self._broker = broker
+        self._give = give
+        self._processor = processor
+        self._again_after = again_after
+        self._names: list[str] = []  # taken from the inbox, and not given to the engine yet
+        self._connected = self._in_worker = broker.is_worker_process  # there the engine starts and stops the broker
         self._reachable = True
+        self._tasks: set[anyio.CancelScope] = set()
+        self._draining = False
+        self._handing_out = anyio.CancelScope()
+        self._idle = anyio.Event()
+        self.ended = anyio.Event()
 
     async def run(self) -> None:
+        """Work until drained."""
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._processor.keep_leases)
+                with self._handing_out:
+                    await self._hand_out()
+                await self._idle.wait()
+                group.cancel_scope.cancel()
+        finally:
+            if not self._in_worker:
+                with anyio.move_on_after(_LONGEST_PAUSE, shield=True):
+                    await self._disconnect()
+            self.ended.set()
+
+    async def drain(self, timeout: float) -> None:
+        """See :meth:`TaskiqRunner.drain`."""
+        self._draining = True
+        self._handing_out.cancel()
+        if not self._tasks:
+            self._idle.set()
+        with anyio.move_on_after(timeout):
+            await self._idle.wait()
+        for task in self._tasks:
+            task.cancel()
+        await self.ended.wait()
+
+    async def process(self, id: str) -> None:
+        """Process a delivery, unless it runs already or is done."""
+        with anyio.CancelScope() as task:
+            self._tasks.add(task)
+            try:
+                for run in await self._processor.claim(1, ids=[id]):
+                    await self._processor.process(run)
+            finally:
+                self._tasks.remove(task)
+                if self._draining and not self._tasks:
+                    self._idle.set()
+
+    async def _hand_out(self) -> None:
         pause = _PAUSE
         while True:
             try:
@@ -187,22 +201,28 @@ class _Dispatcher:
             self._reachable, pause = True, _PAUSE
             if not full:
                 await anyio.sleep(_PAUSE)
-                await self._inbox.wait(_POLL)
+                await self._processor.inbox.wait(_POLL)
 
     async def _dispatch(self) -> bool:
         """Name deliveries and give their ids to the engine; return whether there may be more."""
-        if not self._started:
-            await self._runner.broker.startup()
-            self._started = True
+        if not self._connected:
+            await self._broker.startup()
+            self._connected = True
         if not self._names:
-            self._names.extend(await self._inbox.dispatch(_TOGETHER, again_after=self._runner.again_after))
+            self._names.extend(await self._processor.inbox.dispatch(_TOGETHER, again_after=self._again_after))
         full = len(self._names) == _TOGETHER
-        given = await asyncio.gather(*map(self._runner.give, self._names), return_exceptions=True)
+        given = await asyncio.gather(*map(self._give, self._names), return_exceptions=True)
         self._names = [name for name, error in zip(self._names, given, strict=True) if error is not None]
         for error in given:
             if error is not None:
                 raise error
         return full
+
+    async def _disconnect(self) -> None:
+        try:
+            await self._broker.shutdown()
+        except Exception as error:  # it may be away, and there is nothing more to do with it
+            logger.warning(messages.broker_unreachable(error))
 
 
 class _Worker:
