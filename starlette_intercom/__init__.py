@@ -36,6 +36,7 @@ from .handling.processor import Processor, Run
 from .handling.registry import HandlerRegistry
 from .handling.runner import Runner, TaskGroupRunner
 from .handling.schedule import Backoff
+from .health import Health, HealthEndpoint
 from .inbox.contract import Claim, DeadLetter, Delivery, Failure, Inbox, Stats
 from .inbox.dead_letters import DeadLetters
 from .inbox.memory import MemoryInbox
@@ -73,6 +74,8 @@ __all__ = [
     "EventsClient",
     "Failure",
     "HandlerRegistry",
+    "Health",
+    "HealthEndpoint",
     "Inbox",
     "InboxError",
     "InboxFull",

@@ -10,17 +10,18 @@ from typing import Any, ClassVar, Final, Self
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
-from starlette.datastructures import State
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Scope
 
 from . import messages
+from .app_state import bind_to_app
 from .errors import ConfigurationError
 from .events import EventsClient, HttpClient, SQLiteOutbox
 from .events.http import Region
 from .handling.processor import LEASE, Processor
 from .handling.registry import HandlerRegistry
 from .handling.runner import Runner, TaskGroupRunner
+from .health import Health, HealthEndpoint, health_of
 from .inbox.contract import Inbox, Stats
 from .inbox.dead_letters import DeadLetters
 from .inbox.sqlite import SQLiteInbox
@@ -116,6 +117,7 @@ class Intercom(HandlerRegistry):
             serialize_by=serialize_by,
         )
         self._events = _events_client(events, access_token, region, http_client, self.inbox)
+        self.health_endpoint = HealthEndpoint(self.health)
         self._lease = lease
         self._drain_timeout = drain_timeout
         self._started: _Start | None = None
@@ -175,6 +177,10 @@ class Intercom(HandlerRegistry):
         """
         return await self.inbox.stats()
 
+    async def health(self) -> Health:
+        """Return whether notifications are taken, the inbox is reachable and deliveries are processed."""
+        return await health_of(self.inbox, accepting=self.webhooks.accepting, runner_alive=self.runner.alive)
+
     @asynccontextmanager
     async def lifespan(self, app: Any) -> AsyncIterator[dict[str, Any]]:
         """Run beside an app: ``Starlette(lifespan=intercom.lifespan)``, for when there is no middleware.
@@ -216,7 +222,7 @@ class Intercom(HandlerRegistry):
             )
         self._started = _Start(scope, app, *await task_group.start(_host))
         try:
-            _bind(self, scope, app)
+            bind_to_app(self, scope, app)
             await self.inbox.open()
             if self._events is not None:
                 await self._started.group.start(self._events.run)
@@ -232,7 +238,7 @@ class Intercom(HandlerRegistry):
         started = self._started
         if started is None:
             raise ConfigurationError("Intercom was not opened: use IntercomMiddleware, or lifespan=intercom.lifespan.")
-        _bind(self, started.lifespan, started.app)  # again: the app's own start may have taken the name
+        bind_to_app(self, started.lifespan, started.app)  # again: the app's own start may have taken the name
         started.processor = Processor(self.inbox, self, self, lease=self._lease)
         await self.runner.start(started.processor, started.group)
         started.group.start_soon(self._tidy, name="intercom-tidy")
@@ -353,27 +359,3 @@ def _events_client(
     # What is enqueued lies beside the inbox, so that it survives a crash where the inbox does.
     outbox = SQLiteOutbox(inbox.path) if isinstance(inbox, SQLiteInbox) else None
     return EventsClient(access_token=access_token, region=region, http_client=http_client, outbox=outbox)
-
-
-def _bind(intercom: Intercom, scope: Scope, app: ASGIApp) -> None:
-    """Put it into ``app.state`` and into the lifespan state, where they exist."""
-    state = _state_of(scope.get("app", app))
-    if state is not None:
-        if getattr(state, "intercom", intercom) is not intercom:
-            raise ConfigurationError("app.state.intercom is taken by something else: give that another name.")
-        state.intercom = intercom
-    shared = scope.get("state")
-    if shared is not None:
-        if shared.get("intercom", intercom) is not intercom:
-            raise ConfigurationError("The lifespan state has another 'intercom' already: give that another name.")
-        shared["intercom"] = intercom
-
-
-def _state_of(app: Any) -> State | None:
-    """Find ``app.state`` of a Starlette or FastAPI app, also below other middleware."""
-    while app is not None:
-        state = getattr(app, "state", None)
-        if isinstance(state, State):
-            return state
-        app = getattr(app, "app", None)
-    return None

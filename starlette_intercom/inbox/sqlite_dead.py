@@ -161,7 +161,7 @@ def list_dead(connection: sqlite3.Connection, which: Filter, *, limit: int) -> l
     """Read dead letters, the latest first."""
     rows = connection.execute(
         "SELECT key, topic, content, handlers, done, failures, attempt, first_seen, at FROM delivery "
-        f"CROSS JOIN body USING (seq) WHERE {which.condition} ORDER BY at DESC, seq DESC LIMIT :limit",  # noqa: S608
+        f"CROSS JOIN body USING (seq) WHERE {which.condition} ORDER BY at DESC, seq DESC LIMIT :limit",
         {**which.parameters, "limit": limit},
     )
     return [

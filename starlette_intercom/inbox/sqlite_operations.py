@@ -279,7 +279,9 @@ class Take(Operation[Sequence[tuple[int, Row]]]):
                 operation.result, taken = taken[: operation.limit], taken[operation.limit :]
 
     @staticmethod
-    def _take(transaction: Transaction, limit: int, lease: float, keys: tuple[str, ...] | None) -> list[tuple[int, Row]]:
+    def _take(
+        transaction: Transaction, limit: int, lease: float, keys: tuple[str, ...] | None
+    ) -> list[tuple[int, Row]]:
         execute = transaction.connection.execute
         rows: list[Row]
         if keys is None:

@@ -59,6 +59,11 @@ class Webhooks:
         self._started_once = False
         self.secret_uses: dict[str, int] = {}
 
+    @property
+    def accepting(self) -> bool:
+        """Notifications are taken now."""
+        return self._open
+
     def open(self) -> None:
         """Accept notifications from now on."""
         self._open = self._started_once = True

@@ -88,7 +88,8 @@ class InboxMachine(RuleBasedStateMachine):
     def failure(self, number: int) -> tuple[Failure, ...]:
         """Return something that may have gone wrong."""
         return tuple(
-            Failure(handler="x", attempt=one, at=self.clock(), error="ValueError", message="no") for one in range(number)
+            Failure(handler="x", attempt=one, at=self.clock(), error="ValueError", message="no")
+            for one in range(number)
         )
 
     @rule(key=_KEYS, group=_GROUPS, created_at=st.integers(0, 5), topic=_TOPICS)

@@ -25,7 +25,9 @@ class VirtualClock:
         self.now += seconds
 
 
-def notification_for(key: str, *, topic: str = "contact.created", created_at: int = 1_700_000_000) -> VerifiedNotification:
+def notification_for(
+    key: str, *, topic: str = "contact.created", created_at: int = 1_700_000_000
+) -> VerifiedNotification:
     """Return a notification as it comes out of the signature's check."""
     body = {
         "type": "notification_event",

@@ -58,7 +58,9 @@ def test_a_handler_that_ends_its_process_ends_in_the_dead_letters(tmp_path: Path
     assert ended == [70, 70, 70, 70, 70, 0, 0, 0]
     lines = Counter(ledger.read_text().splitlines())
     assert (lines["deadly"], lines["after"]) == (5, 1)
-    assert 1 <= lines["other"] <= 3  # it may have been caught in a crash twice; then it is run apart from the deadly one
+    assert (
+        1 <= lines["other"] <= 3
+    )  # it may have been caught in a crash twice; then it is run apart from the deadly one
     (letter,) = anyio.run(dead_letters_of, url)
     assert letter.handlers == ("tests.crash.deadly.deadly",)
     assert [failure.error for failure in letter.failures] == ["ProcessDied"] * 5
