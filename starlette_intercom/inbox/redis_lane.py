@@ -37,7 +37,6 @@ class Lane:
         self._call = call
         self._waiting: deque[_Operation] = deque()
         self._sender: asyncio.Task[None] | None = None
-        self.calls = 0
 
     async def perform(self, *arguments: Argument) -> Any:
         """Perform one operation, with whatever else waits, and return its reply.
@@ -66,7 +65,6 @@ class Lane:
         try:
             while self._waiting:
                 together = self._take()
-                self.calls += 1
                 try:
                     replies = await self._call([part for operation in together for part in operation.arguments])
                 except InboxUnavailable as error:

@@ -89,7 +89,7 @@ class Script:
         except FAILURES as error:
             if isinstance(error, ReadOnlyError | MasterDownError) and isinstance(self._client, Redis):
                 # Another server is the master now: find it by connecting again.
-                await self._client.connection_pool.disconnect()
+                await self._client.connection_pool.disconnect(inuse_connections=False)
             raise InboxUnavailable(reason_of(error, self._timeout)) from None
         if replies is None:
             raise InboxUnavailable("Redis is too slow")

@@ -16,7 +16,7 @@ _numbers = count()
 
 
 class TestRedisInbox(InboxConformance):
-    examples = 150
+    examples = 100
 
     @pytest.fixture
     def anyio_backend(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 
 import pytest
@@ -153,3 +154,8 @@ def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'starlette-intercom\[redis\]'"):
         inbox_from_url("redis://127.0.0.1")
+
+
+def test_the_library_imports_no_extra() -> None:
+    code = "import starlette_intercom, sys; print(sorted({'redis', 'taskiq'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"[]\n"
