@@ -130,7 +130,9 @@ class MemoryInbox(Inbox):
         self._pass_time(now)
         claims: list[Claim] = []
         if ids is not None:
-            for name in ids[:limit]:
+            for name in ids:
+                if len(claims) == limit:
+                    break
                 record = self._records.get(name)
                 if record is not None and record.state is _WAITING and self._may_run(record):
                     claims.append(self._take(record, now + lease))
@@ -288,7 +290,8 @@ class MemoryInbox(Inbox):
         """Make ready what is due, and what nobody holds any more."""
         while self._timers and self._timers[0][0] <= now:
             at, _, record = heapq.heappop(self._timers)
-            if record.until == at and record.state in (_SCHEDULED, _RUNNING):
+            current = self._records.get(record.id) is record and record.until == at
+            if current and record.state in (_SCHEDULED, _RUNNING):
                 self._make_ready(record, at, recovered=record.state is _RUNNING)
 
     def _take(self, record: _Record, until: float) -> Claim:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from ..errors import ConfigurationError, InboxUnavailable
@@ -18,7 +19,9 @@ from ..notification import VerifiedNotification
 from .contract import RETENTION, Claim, DeadLetter, Failure, Inbox, Stats
 from .sqlite_dead import Filter, Purge, Replay, Tidy, list_dead, read_stats
 from .sqlite_file import DatabaseFile
-from .sqlite_operations import Accept, Change, Complete, Dispatch, Renew, Take, claim_of, text_of
+from .sqlite_intake import Accept, Dispatch, Take
+from .sqlite_outcomes import Change, Complete, Renew
+from .sqlite_rows import claim_of, text_of
 from .sqlite_schema import connect
 from .sqlite_writer import Operation, Writer
 

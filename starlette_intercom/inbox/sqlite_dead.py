@@ -9,8 +9,8 @@ import msgspec
 
 from ..notification import StoredNotification
 from .contract import DeadLetter, Stats
-from .sqlite_operations import delete_bodies, failures_of, names_of
 from .sqlite_owners import Owner
+from .sqlite_rows import delete_bodies, failures_of, names_of
 from .sqlite_transaction import Transaction, as_json
 from .sqlite_writer import Operation
 
@@ -160,7 +160,7 @@ class Tidy(Operation[bool]):
 def list_dead(connection: sqlite3.Connection, which: Filter, *, limit: int) -> list[DeadLetter]:
     """Read dead letters, the latest first."""
     rows = connection.execute(
-        "SELECT key, topic, content, handlers, done, failures, attempt, first_seen, at FROM delivery "
+        "SELECT key, topic, content, handlers, done, failures, attempt, first_seen, at FROM delivery "  # noqa: S608
         f"CROSS JOIN body USING (seq) WHERE {which.condition} ORDER BY at DESC, seq DESC LIMIT :limit",
         {**which.parameters, "limit": limit},
     )

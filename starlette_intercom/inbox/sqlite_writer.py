@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import anyio
+import anyio.to_thread
 
 from ..errors import InboxUnavailable, IntercomError
 from .event_loop import EventLoop, Waiter, running_loop

@@ -45,15 +45,21 @@ class InboxMachine(RuleBasedStateMachine):
     """Deliver, claim, finish in every way, let leases run out, restart; and compare after each step.
 
     A crash is a claim that nobody reports about: its lease runs out, or the inbox is restarted.
+
+    Attributes:
+        store: where the inboxes come from.
+        backend: the event loop.
     """
 
-    def __init__(self, store: Store, backend: str) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._store = store
-        self._portal_context = start_blocking_portal(backend)
+    store: Store
+    backend: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._portal_context = start_blocking_portal(self.backend)
         self._portal = self._portal_context.__enter__()
         self.clock = VirtualClock()
-        self.inbox = store.make_inbox(self.clock)
+        self.inbox = self.store.make_inbox(self.clock)
         self.model = Model()
         self.claims: list[Claim] = []
         self.run(self.inbox.open)
@@ -98,7 +104,7 @@ class InboxMachine(RuleBasedStateMachine):
         notification = notification_for(key, topic=topic, created_at=created_at)
         known = self.model.records.get(key)
         new = self.run(self.inbox.accept, notification, key=key, group=group)
-        if known is not None and known.state == "done" and known.at + self._store.retention <= self.clock():
+        if known is not None and known.state == "done" and known.at + self.store.retention <= self.clock():
             if not new:
                 return  # due to be forgotten, and not yet tidied away
         else:
@@ -180,13 +186,13 @@ class InboxMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1.0, 6.0, 40.0, 86_400.0]))
     def advance(self, seconds: float) -> None:
         """Let time pass; leases may run out."""
-        self.run(self._store.advance, self.inbox, self.clock, seconds)
+        self.run(self.store.advance, self.inbox, self.clock, seconds)
 
     @rule()
     def tidy(self) -> None:
         """Forget what was completed long ago."""
         self.run(self.inbox.tidy)
-        oldest = self.clock() - self._store.retention
+        oldest = self.clock() - self.store.retention
         for record in list(self.model.records.values()):
             if record.state == "done" and record.at <= oldest:
                 del self.model.records[record.key]
@@ -194,7 +200,7 @@ class InboxMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """Stop, with whatever is claimed, and start again."""
-        self.inbox = self.run(self._store.restart, self.inbox, self.clock)
+        self.inbox = self.run(self.store.restart, self.inbox, self.clock)
         for record in self.model.records.values():
             record.maybe_free = record.state == "running" and record.at > self.clock()
 

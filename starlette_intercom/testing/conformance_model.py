@@ -1,4 +1,4 @@
-"""The simple model of an inbox that the conformance suite compares with: a dictionary, and the rules of the contract."""
+"""The simple model that the conformance suite compares an inbox with: a dictionary, and the rules of the contract."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Model:
     def __init__(self) -> None:
         self.records: dict[str, Record] = {}
         self.arrivals = 0
-        self.highest_fencing = 0
+        self.fencing_numbers: set[int] = set()
 
     def accept(self, key: str, raw: bytes, created_at: int, group: str | None, now: float) -> None:
         """Add what the inbox says is new."""
@@ -153,7 +153,9 @@ class Model:
 
     def _take(self, claim: Claim) -> None:
         record = self.records[claim.delivery.id]
-        assert claim.delivery.fencing > self.highest_fencing or len({claim}) == 1
+        assert claim.delivery.fencing > record.fencing
+        assert claim.delivery.fencing not in self.fencing_numbers
+        self.fencing_numbers.add(claim.delivery.fencing)
         assert claim.delivery.attempt == record.attempt + 1
         assert claim.recovered == record.unreported
         assert claim.notification.raw == record.raw

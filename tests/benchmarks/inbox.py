@@ -23,7 +23,6 @@ from starlette_intercom.inbox.memory import MemoryInbox
 from starlette_intercom.inbox.sqlite import SQLiteInbox
 from starlette_intercom.notification import VerifiedBody, VerifiedNotification
 
-
 # Some claim while others complete, as in a runner.
 _WORKERS = 4
 
@@ -66,6 +65,7 @@ async def _round(inbox: Inbox, concurrency: int, count: int, size: int) -> tuple
     """Let ``concurrency`` senders accept while a few workers claim, and complete what they claimed."""
     pending = _notifications(count, size, "round-")
     completed = 0
+    finished = asyncio.Event()
     started, cpu = time.perf_counter(), time.process_time()
 
     async def send() -> None:
@@ -75,20 +75,25 @@ async def _round(inbox: Inbox, concurrency: int, count: int, size: int) -> tuple
 
     async def work() -> None:
         nonlocal completed
-        while completed < count:
-            claims = await inbox.claim(max(1, concurrency), lease=30)
+        while not finished.is_set():
+            claims = await inbox.claim(concurrency, lease=30)
             if claims:
                 await asyncio.gather(*(inbox.complete(claim) for claim in claims))
                 completed += len(claims)
+                if completed >= count:
+                    finished.set()
             else:
                 await inbox.wait(5)
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(concurrency):
             tasks.create_task(send())
-        for _ in range(_WORKERS):
-            tasks.create_task(work())
-    return count / (time.perf_counter() - started), (time.process_time() - cpu) / count * 1e6
+        workers = [tasks.create_task(work()) for _ in range(_WORKERS)]
+        await finished.wait()
+        result = count / (time.perf_counter() - started), (time.process_time() - cpu) / count * 1e6
+        for worker in workers:
+            worker.cancel()
+    return result
 
 
 def _resident_mib() -> float:

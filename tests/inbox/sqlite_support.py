@@ -30,6 +30,28 @@ print("locked", flush=True)
 sys.stdin.read()
 """
 
+ACCEPT_UNTIL_KILLED = """
+import sys, anyio
+from starlette_intercom.inbox.sqlite import SQLiteInbox
+from starlette_intercom.testing.conformance_model import notification_for
+
+async def main(path, name):
+    inbox = SQLiteInbox(path)
+    await inbox.open()
+
+    async def deliver(sender):
+        for number in range(1_000_000):
+            key = f"{name}-{sender}-{number}"
+            await inbox.accept(notification_for(key), key=key)
+            print(key, flush=True)
+
+    async with anyio.create_task_group() as tasks:
+        for sender in range(8):
+            tasks.start_soon(deliver, sender)
+
+anyio.run(main, sys.argv[1], sys.argv[2])
+"""
+
 ACCEPT_AND_COMPLETE = """
 import sys, anyio
 from starlette_intercom.inbox.sqlite import SQLiteInbox

@@ -1,5 +1,7 @@
 """Several processes on one file, and processes that die."""
 
+# ruff: noqa: ASYNC240 - looking at a small local directory holds nobody up here
+
 from __future__ import annotations
 
 import os
@@ -13,7 +15,7 @@ import pytest
 from starlette_intercom.inbox.sqlite import SQLiteInbox
 from starlette_intercom.testing.conformance_model import notification_for
 
-from .sqlite_support import ACCEPT_AND_COMPLETE, HOLD_CLAIMS, end, read_line, start
+from .sqlite_support import ACCEPT_AND_COMPLETE, ACCEPT_UNTIL_KILLED, HOLD_CLAIMS, end, read_line, start
 
 pytestmark = pytest.mark.anyio
 
@@ -101,3 +103,21 @@ async def test_copies_over_several_processes_are_accepted_and_completed_once(tmp
     assert sum(int(line[0]) for line in lines) == count
     completed = [key for line in lines for key in line[1:]]
     assert sorted(completed, key=int) == [str(number) for number in range(count)]
+
+
+async def test_what_was_accepted_outlives_a_process_that_is_killed_while_it_writes(tmp_path: Path) -> None:
+    path = tmp_path / "inbox.db"
+    accepted = set()
+    for turn in range(4):
+        process = start(ACCEPT_UNTIL_KILLED, path, turn)
+        for _ in range(40 + turn * 17):
+            accepted.add(await anyio.to_thread.run_sync(read_line, process))
+        process.kill()
+        rest, _ = await anyio.to_thread.run_sync(process.communicate)
+        accepted.update(rest.splitlines()[:-1])  # the last line may be cut off
+    inbox = SQLiteInbox(path)
+    await inbox.open()
+    recorded = {claim.delivery.id for claim in await inbox.claim(1_000_000, lease=60)}
+    assert accepted <= recorded
+    assert len(accepted) >= 40 * 4
+    await inbox.close()

@@ -1,0 +1,176 @@
+"""What becomes of a claimed delivery in a SQLite inbox: every change that needs its lease."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import LeaseLost
+from .contract import Claim
+from .sqlite_rows import delete_bodies
+from .sqlite_transaction import ROWS, Transaction, rows_of
+from .sqlite_writer import Operation
+
+_HELD = "key = ? AND fencing = ? AND (state = 1 OR lost)"
+_OF_SHOWN = "FROM shown WHERE delivery.key = shown.key AND delivery.fencing = shown.fencing AND "
+_COMPLETE = (
+    "WITH shown (key, fencing) AS (VALUES {}) "  # noqa: S608 - our own SQL
+    "UPDATE delivery SET state = 5, at = ?, lost = 0, done = NULL, failures = NULL "
+    + _OF_SHOWN
+    + "(state = 1 OR lost) RETURNING delivery.fencing, seq, grp"
+)
+_RENEW = (
+    "WITH shown (key, fencing) AS (VALUES {}) UPDATE delivery SET at = ?, owner = ? "  # noqa: S608 - our own SQL
+    + _OF_SHOWN
+    + "state = 1 RETURNING delivery.fencing"
+)
+# A lease that ran out, of a delivery that nobody has claimed since: taken up again, unless another of its group runs.
+_LATE = """
+SELECT seq, grp FROM delivery WHERE key = ? AND fencing = ? AND lost AND NOT EXISTS (
+    SELECT 1 FROM delivery AS other
+    WHERE other.grp = delivery.grp AND other.grp IS NOT NULL AND other.state < 3 AND other.state = 1
+)
+"""
+
+
+class Change(Operation[None]):
+    """Change one claimed delivery: note how far it came, give it back, or bury it.
+
+    Args:
+        claim: shows the lease.
+        assignments: what to set in the row, as SQL.
+        values: parameters of the assignments.
+        after: where the delivery goes back: seconds until it is ready.
+        ends: the delivery is no longer unfinished.
+    """
+
+    __slots__ = ("after", "assignments", "claim", "ends", "values")
+    rank = 1
+
+    def __init__(
+        self,
+        claim: Claim,
+        assignments: str,
+        values: tuple[str | int | None, ...],
+        *,
+        after: float | None = None,
+        ends: bool = False,
+    ) -> None:
+        self.claim = claim
+        self.assignments = assignments
+        self.values = values
+        self.after = after
+        self.ends = ends
+
+    @classmethod
+    def perform(cls, transaction: Transaction, operations: Sequence[Change]) -> None:
+        """Change one after the other: each has its own values."""
+        for change in operations:
+            assignments, at = change.assignments, []
+            if change.ends:
+                assignments, at = f"state = 4, at = ?, lost = 0, {assignments}", [transaction.now]
+            elif change.after is not None:
+                # One of a group lines up again behind those that were created before it.
+                assignments = f"state = CASE WHEN grp IS NULL THEN 2 ELSE 3 END, at = ?, lost = 0, {assignments}"
+                at = [transaction.now + change.after]
+            delivery = change.claim.delivery
+            sql = f"UPDATE delivery SET {assignments} WHERE {_HELD} RETURNING grp"  # noqa: S608 - our own SQL
+            parameters = (*at, *change.values, delivery.id, delivery.fencing)
+            rows = transaction.connection.execute(sql, parameters).fetchall()
+            if not rows:
+                change.error = _lease_lost(change.claim)
+                continue
+            change.result = None
+            if at:
+                transaction.touch(rows)
+                transaction.unfinished -= change.ends
+                transaction.made_ready = transaction.made_ready or not change.ends
+
+
+class Complete(Operation[None]):
+    """Complete a claimed delivery."""
+
+    __slots__ = ("claim",)
+    rank = 2
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+
+    @classmethod
+    def perform(cls, transaction: Transaction, operations: Sequence[Complete]) -> None:
+        """Complete many in one statement."""
+        completed: set[int] = set()
+        for start in range(0, len(operations), ROWS):
+            some = operations[start : start + ROWS]
+            shown = _shown([operation.claim for operation in some])
+            rows = transaction.connection.execute(
+                rows_of(_COMPLETE, "(?, ?)", len(some)), [*shown, transaction.now]
+            ).fetchall()
+            completed.update(row[0] for row in rows)
+            transaction.groups.update(row[2] for row in rows if row[2] is not None)
+            transaction.unfinished -= len(rows)
+            delete_bodies(transaction, [row[1] for row in rows])
+        for operation in operations:
+            if operation.claim.delivery.fencing in completed:
+                completed.remove(operation.claim.delivery.fencing)  # for one, if it was asked for twice
+                operation.result = None
+            else:
+                operation.error = _lease_lost(operation.claim)
+
+
+class Renew(Operation[Sequence[Claim]]):
+    """Extend leases; gives the claims that are lost."""
+
+    __slots__ = ("claims", "lease")
+    rank = 3
+
+    def __init__(self, claims: Sequence[Claim], lease: float) -> None:
+        self.claims = claims
+        self.lease = lease
+
+    @classmethod
+    def perform(cls, transaction: Transaction, operations: Sequence[Renew]) -> None:
+        """Extend the leases of each call in one statement."""
+        for renew in operations:
+            kept: set[int] = set()
+            for start in range(0, len(renew.claims), ROWS):
+                some = renew.claims[start : start + ROWS]
+                parameters = [*_shown(some), transaction.now + renew.lease, transaction.owner]
+                kept.update(
+                    fencing
+                    for (fencing,) in transaction.connection.execute(
+                        rows_of(_RENEW, "(?, ?)", len(some)), parameters
+                    ).fetchall()
+                )
+            renew.result = [
+                claim
+                for claim in renew.claims
+                if claim.delivery.fencing not in kept and not cls._renew_late(transaction, claim, renew.lease)
+            ]
+
+    @staticmethod
+    def _renew_late(transaction: Transaction, claim: Claim, lease: float) -> bool:
+        execute = transaction.connection.execute
+        row = execute(_LATE, (claim.delivery.id, claim.delivery.fencing)).fetchone()
+        if row is None:
+            return False
+        seq, group = row
+        if group is not None:
+            execute("UPDATE delivery SET state = 3 WHERE grp = ? AND grp IS NOT NULL AND state < 3", (group,))
+        execute(
+            "UPDATE delivery SET state = 1, lost = 0, at = ?, owner = ? WHERE seq = ?",
+            (transaction.now + lease, transaction.owner, seq),
+        )
+        return True
+
+
+def _lease_lost(claim: Claim) -> LeaseLost:
+    """Return the error for a claim that is not the current one."""
+    return LeaseLost(f"The lease of {claim.delivery.id} is lost: another run owns it, or it has ended.")
+
+
+def _shown(claims: Sequence[Claim]) -> list[Any]:
+    parameters: list[Any] = []
+    for claim in claims:
+        parameters += (claim.delivery.id, claim.delivery.fencing)
+    return parameters
