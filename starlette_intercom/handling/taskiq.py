@@ -29,6 +29,7 @@ AGAIN_AFTER: Final = 60.0
 _TOGETHER: Final = 100  # ids that are taken from the inbox at a time
 _POLL: Final = 0.5  # seconds after which an inbox is asked again without having said that there is something
 _PAUSE: Final = 0.02  # seconds between two questions to the inbox, in which more may come together
+_PATIENCE: Final = 5.0  # seconds in which the engine must take ids, or it counts as away
 _LONGEST_PAUSE: Final = 1.0  # seconds between two tries to reach a broker or an inbox that is away
 
 
@@ -76,6 +77,10 @@ class TaskiqRunner(Runner):
 
     async def start(self, processor: Processor, task_group: TaskGroup) -> None:
         """Begin to hand out ids, and be ready to process them."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise ConfigurationError("TaskiqRunner runs on asyncio only: let the server run asyncio.") from None
         self._work = _Work(self.broker, self._give, processor, again_after=self._again_after)
         task_group.start_soon(self._work.run, name="intercom-taskiq")
 
@@ -187,7 +192,9 @@ class _Work:
         pause = _PAUSE
         while True:
             try:
-                full = await self._dispatch()
+                # Not interrupted when the app stops: what was taken from the inbox is given to the engine.
+                with anyio.fail_after(_PATIENCE, shield=True):
+                    full = await self._dispatch()
             except Exception as error:  # whatever a broker does, the deliveries are safe in the inbox
                 if self._reachable:
                     away = messages.inbox_unreachable if isinstance(error, InboxError) else messages.broker_unreachable

@@ -8,7 +8,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
-import sniffio
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -80,10 +79,12 @@ class RedisInbox(Inbox):
 
     async def open(self) -> None:
         """Connect, and check that the server will keep what it is told to keep."""
-        if sniffio.current_async_library() != "asyncio":
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
             raise ConfigurationError(
                 "The Redis inbox runs on asyncio only: let the server run asyncio, or use 'sqlite:///intercom.db'."
-            )
+            ) from None
         if self._url is not None:
             self._client = _connect(self._url, self._timeout)  # a client belongs to the event loop that it began on
         try:

@@ -286,3 +286,17 @@ async def test_a_worker_without_an_intercom_does_not_start() -> None:
     (started,) = broker.event_handlers[TaskiqEvents.WORKER_STARTUP]
     with pytest.raises(ConfigurationError, match="belongs to no Intercom"):
         await started(broker.state)  # type: ignore[misc]
+
+
+async def test_on_trio_it_says_that_it_needs_asyncio() -> None:
+    intercom = Intercom(client_secret="made up", runner=TaskiqRunner(InMemoryBroker()))
+
+    async def start() -> None:
+        async with intercom.lifespan(None):
+            pass
+
+    def run() -> None:
+        with pytest.raises(ConfigurationError, match="asyncio only"):
+            anyio.run(start, backend="trio")
+
+    await anyio.to_thread.run_sync(run)
