@@ -43,6 +43,14 @@ class RedisProcess:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
         command += ["--save", "", "--appendonly", "yes", "--appendfsync", "always", *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            self._wait()
+        except BaseException:
+            self.kill()
+            raise
+
+    def _wait(self) -> None:
+        assert self.process is not None
         deadline = time.monotonic() + 20
         with self.client() as client:
             while True:
@@ -51,7 +59,7 @@ class RedisProcess:
                 except redis.AuthenticationError:
                     return
                 except (redis.ConnectionError, redis.TimeoutError):
-                    if time.monotonic() > deadline:
+                    if time.monotonic() > deadline or self.process.poll() is not None:
                         raise
                     time.sleep(0.02)
                 else:

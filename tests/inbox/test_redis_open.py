@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 
+import anyio
 import pytest
 import redis.asyncio
 from redis.asyncio.cluster import RedisCluster
@@ -102,10 +103,12 @@ class TestOnAsyncio:
         self, tmp_path_factory: pytest.TempPathFactory
     ) -> None:
         directory = tmp_path_factory.mktemp("cluster")
-        with RedisProcess(directory, "--cluster-enabled", "yes") as server, server.client() as operator:
+        cluster = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+        with RedisProcess(directory, *cluster) as server, server.client() as operator:
             operator.execute_command("CLUSTER ADDSLOTSRANGE 0 16383")
-            while operator.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
-                pass
+            with anyio.fail_after(20):
+                while operator.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
+                    await anyio.sleep(0.05)
             async with RedisCluster.from_url(server.url) as client:
                 assert await works(RedisInbox(client))
             slots = {operator.execute_command("CLUSTER KEYSLOT", key) for key in operator.keys("*")}
