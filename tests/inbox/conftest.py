@@ -11,9 +11,9 @@ from tests.redis_process import RedisProcess, require_redis
 
 @pytest.fixture(scope="session")
 def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
-    """One server for all tests that leave it running; each takes a prefix of its own."""
+    """One server for all tests that leave it running, and so need no disk; each takes a prefix of its own."""
     require_redis()
-    with RedisProcess(tmp_path_factory.mktemp("redis")) as server:
+    with RedisProcess(tmp_path_factory.mktemp("redis"), "--appendfsync", "no") as server:
         yield server
 
 

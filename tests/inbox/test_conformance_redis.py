@@ -28,10 +28,10 @@ class TestRedisInbox(InboxConformance):
 
     def make_inbox(self, clock: VirtualClock, *, max_unfinished: int = 1000) -> Inbox:
         self.prefix = f"conformance-{next(_numbers)}"
-        return RedisInbox(self.server.url, prefix=self.prefix, clock=clock, max_unfinished=max_unfinished)
+        return RedisInbox(self.server.url, prefix=self.prefix, clock=clock, max_unfinished=max_unfinished, timeout=30)
 
     async def restart(self, inbox: Inbox, clock: VirtualClock) -> Inbox:
         await inbox.close()
-        again = RedisInbox(self.server.url, prefix=self.prefix, clock=clock)
+        again = RedisInbox(self.server.url, prefix=self.prefix, clock=clock, timeout=30)
         await again.open()
         return again

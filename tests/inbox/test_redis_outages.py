@@ -30,7 +30,7 @@ def anyio_backend() -> str:
 
 
 @asynccontextmanager
-async def opened(server: RedisProcess, *, timeout: float = 0.5) -> AsyncIterator[RedisInbox]:
+async def opened(server: RedisProcess, *, timeout: float = 1) -> AsyncIterator[RedisInbox]:
     inbox = RedisInbox(server.url, timeout=timeout)
     await inbox.open()
     try:
@@ -126,7 +126,7 @@ async def test_while_it_hangs_everything_fails_in_time_and_is_not_done_later(
         if how == "SIGSTOP":
             redis_process.send(signal.SIGSTOP)
         else:
-            redis_process.client().client_pause(2500)
+            redis_process.client().client_pause(3500)
         began = anyio.current_time()
         calls = (
             lambda: accept(inbox, "c"),
@@ -144,7 +144,7 @@ async def test_while_it_hangs_everything_fails_in_time_and_is_not_done_later(
         async with anyio.create_task_group() as tasks:
             for call in calls:
                 tasks.start_soon(fails, call)
-        assert anyio.current_time() - began < 2, "not within a bounded time"
+        assert anyio.current_time() - began < 4, "not within a bounded time"
         if how == "SIGSTOP":
             redis_process.send(signal.SIGCONT)
         with redis_process.client() as client:
