@@ -14,10 +14,10 @@ from . import messages
 from .messages import logger
 
 Lifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager["Mapping[str, Any] | None"]]
-"""What Starlette and FastAPI take as ``lifespan=``."""
+"""What Starlette and FastAPI take as ``lifespan=``: with a state, or without."""
 
 
-def compose_lifespans(*lifespans: Lifespan) -> Lifespan:
+def compose_lifespans(*lifespans: Lifespan) -> Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any]]]:
     """Make one lifespan of several: entered in order, left in reverse, their states put together.
 
     Put your own first: handlers may then use what it made, until they are drained::

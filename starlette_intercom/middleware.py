@@ -30,8 +30,12 @@ class IntercomMiddleware:
     def __init__(self, app: ASGIApp, *, intercom: Intercom, path: str = PATH) -> None:
         if not isinstance(intercom, Intercom):
             raise ConfigurationError("IntercomMiddleware needs intercom=Intercom(…).")
+        if not isinstance(path, str):
+            raise ConfigurationError("path must be a str, such as '/webhooks/intercom'.")
         if not path.startswith("/") or path == "/":
             raise ConfigurationError("path must start with a slash and name a path of its own: '/webhooks/intercom'.")
+        if any(mark in path for mark in "?#%"):
+            raise ConfigurationError("path is matched after decoding: write it without query, fragment and escapes.")
         self.app = app
         self.intercom = intercom
         self.path = path

@@ -149,7 +149,7 @@ class Notification(Generic[ItemT]):
 
     @property
     def item(self) -> ItemT:
-        """``data.item``: what the notification is about, decoded on first use.
+        """``data.item``: what the notification is about, decoded on first use; each handler gets a copy of its own.
 
         Raises:
             InvalidNotification: it is not valid JSON below its surface, for example not UTF-8.
@@ -211,6 +211,10 @@ class StoredNotification(Notification[ItemT]):
             InvalidNotification: they are no notification.
         """
         return cls(raw, _envelope_of(raw))
+
+    def fresh(self) -> Self:
+        """Return it with the item as it came: what a handler does to the item must not reach the next one."""
+        return self if self._item is msgspec.UNSET else type(self)(self.raw, self._envelope)
 
 
 def dedupe_key_of(notification: Notification[Any]) -> str:

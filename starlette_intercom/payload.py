@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
-from .errors import InvalidNotification
+from .errors import ConfigurationError, InvalidNotification
 
 T = TypeVar("T")
+
+_QUOTED_VALUE: Final = re.compile(r"(?<=^Invalid value) .*|(?<=^Invalid enum value) .*", re.DOTALL)
 
 
 @lru_cache(maxsize=256)
 def _decoder(kind: Hashable) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(cast("type[Any]", kind))
+
+
+def check_kind(kind: object) -> None:
+    """Refuse what JSON cannot be decoded into. A type with annotations that are not defined yet passes.
+
+    Raises:
+        ConfigurationError: it is no type, or none that msgspec knows.
+    """
+    if hasattr(kind, "model_validate_json"):
+        return
+    try:
+        _decoder(kind)
+    except NameError:
+        pass  # defined further down in the user's module
+    except TypeError as error:
+        raise ConfigurationError(f"item must be a type that msgspec knows, or a pydantic model: {error}") from None
 
 
 def decode_as(raw: bytes | msgspec.Raw, kind: type[T], *, field: str) -> T:
@@ -34,11 +53,10 @@ def decode_as(raw: bytes | msgspec.Raw, kind: type[T], *, field: str) -> T:
     try:
         return cast("T", _decoder(cast("Hashable", kind)).decode(raw))
     except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$")
-        # Only the kind of mismatch: msgspec quotes the offending value of an enum.
-        raise InvalidNotification(
-            f"{field}{where.rstrip('`')}: {what.partition(' value ')[0]}", field=field + where.rstrip("`")
-        ) from None
+        what, _, where = str(error).partition(" - at `")
+        # "`$.path`", or "`key` in `$.path`"; nothing where the whole does not fit
+        path = field + where.rpartition("$")[2].rstrip("`")
+        raise InvalidNotification(f"{path}: {_QUOTED_VALUE.sub('', what)}", field=path) from None
     except (msgspec.DecodeError, RecursionError, ValueError):
         raise InvalidNotification(f"{field}: not valid JSON", field=field) from None
 
@@ -48,6 +66,8 @@ def _decode_pydantic(raw: bytes | msgspec.Raw, model: Any, field: str) -> Any:
         return model.model_validate_json(bytes(raw))
     except ValueError as error:  # pydantic's ValidationError is one; only it has .errors()
         problems = error.errors(include_input=False, include_url=False) if hasattr(error, "errors") else []
-        first = problems[0] if problems else {"loc": (), "msg": "does not fit"}
+        first = problems[0] if problems else {"type": "", "loc": (), "msg": "does not fit"}
         where = ".".join([field, *map(str, first["loc"])])
-        raise InvalidNotification(f"{where}: {first['msg']}", field=where) from None
+        # The one message of pydantic's that quotes the value.
+        what = "Input tag is none of those expected" if first["type"] == "union_tag_invalid" else first["msg"]
+        raise InvalidNotification(f"{where}: {what}", field=where) from None

@@ -104,7 +104,7 @@ async def call(
     path: str = "/webhooks/intercom",
     headers: Headers | None = None,
     then: Literal["complete", "stall", "gone"] = "complete",
-    **scope: object,
+    **scope: Any,
 ) -> Answer:
     """Make one request and return the answer."""
     client = Client(list(chunks), then)
@@ -120,10 +120,10 @@ async def deliver(
     secret: str = SECRET,
     scheme: SignatureScheme = HUB_SIGNATURE,
     path: str = "/webhooks/intercom",
-    **scope: object,
+    **scope: Any,
 ) -> Answer:
     """Send a body as Intercom would, signed."""
-    return await call(app, [body], path=path, headers=headers_of(body, secret=secret, scheme=scheme), **scope)  # type: ignore[arg-type]
+    return await call(app, [body], path=path, headers=headers_of(body, secret=secret, scheme=scheme), **scope)
 
 
 async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,5 +136,5 @@ async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
 async def until(condition: Callable[[], object]) -> None:
     """Wait for something to become true, for five seconds at the most."""
     with anyio.fail_after(5):
-        while not condition():  # noqa: ASYNC110 - of any kind, also without an event for it
+        while not condition():
             await anyio.sleep(0.001)

@@ -166,6 +166,31 @@ async def test_a_server_that_raises_when_it_hears_of_a_failure_gets_its_own_erro
         await responder.run()
 
 
+async def test_a_message_of_another_kind_is_handed_on() -> None:
+    journal: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for _ in range(3):
+            kind = (await receive())["type"].removeprefix("lifespan.")
+            journal.append(f"received {kind}")
+            if kind != "something.newer":
+                await send({"type": f"lifespan.{kind}.complete"})
+
+    incoming = ["startup", "something.newer", "shutdown"]
+
+    async def receive() -> Message:
+        return {"type": f"lifespan.{incoming.pop(0)}"}
+
+    async def send(message: Message) -> None:
+        journal.append(message["type"].removeprefix("lifespan."))
+
+    await LifespanResponder(app, Recording(journal), {"type": "lifespan"}, receive, send).run()
+    assert journal == [
+        *["open", "received startup", "start", "startup.complete", "received something.newer"],
+        *["drain", "received shutdown", "close", "shutdown.complete"],
+    ]
+
+
 class UnusableInbox(MemoryInbox):
     async def open(self) -> None:
         raise ConfigurationError("The file was written by a newer version: it does not work.")

@@ -54,6 +54,7 @@ _BY_TYPE_NAME = {
     "Notification": "notification",
     "Delivery": "delivery",
     "Failure": "failure",
+    "Exception": "error",
     "Intercom": "intercom",
     "EventsClient": "events",
 }
@@ -108,17 +109,33 @@ class Arguments:
 
 def is_asynchronous(function: Function) -> bool:
     """Tell whether calling a function, or an object with ``__call__``, gives something to await."""
-    while isinstance(function, partial):
-        function = function.func
+    function = _unwrapped(function)
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
+def refuse_generator(function: Function) -> None:
+    """Refuse what contains ``yield``: calling it would run nothing, and pass for success.
+
+    Raises:
+        ConfigurationError: it is a generator function, asynchronous or not.
+    """
+    function = _unwrapped(function)
+    for candidate in (function, getattr(function, "__call__", None)):  # noqa: B004
+        if inspect.isgeneratorfunction(candidate) or inspect.isasyncgenfunction(candidate):
+            raise ConfigurationError(f"{name_of(function)} contains 'yield', so calling it would not run it.")
 
 
 def name_of(function: Function) -> str:
     """Return what a function is called: its module and its qualified name."""
-    while isinstance(function, partial):
-        function = function.func
+    function = _unwrapped(function)
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}.{named.__qualname__}"
+
+
+def _unwrapped(function: Function) -> Function:
+    while isinstance(function, partial):
+        function = function.func
+    return function
 
 
 def _parameters_of(function: Function) -> list[inspect.Parameter]:
@@ -127,14 +144,15 @@ def _parameters_of(function: Function) -> list[inspect.Parameter]:
     except (TypeError, ValueError):  # built in, without a signature: give it the notification
         return [inspect.Parameter("notification", inspect.Parameter.POSITIONAL_ONLY)]
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [parameter for parameter in parameters if parameter.kind not in variable]
+    given = function.keywords if isinstance(function, partial) else {}
+    return [parameter for parameter in parameters if parameter.kind not in variable and parameter.name not in given]
 
 
 def _hints_of(function: Function) -> dict[str, Any]:
     """Return the annotations as types where they can be resolved; those of local names stay text."""
-    while isinstance(function, partial):
-        function = function.func
-    target = function if hasattr(function, "__annotations__") else type(function).__call__
+    function = _unwrapped(function)
+    # An object with __call__ has the annotations of its class, which say what its attributes are.
+    target = function if inspect.isroutine(function) else type(function).__call__
     try:
         return typing.get_type_hints(target)
     except Exception:  # any name in any annotation may be unknown here; what cannot be read is matched by its text
@@ -173,8 +191,6 @@ def _source_of_type(hint: Any) -> str | None:
 
 def _cannot_fill(function: Function, parameter: inspect.Parameter, offered: tuple[str, ...]) -> str:
     kinds = [kind for kind, source in _BY_TYPE_NAME.items() if source in offered]
-    if "error" in offered:
-        kinds.append("Exception")
     return (
         f"The parameter {parameter.name!r} of {name_of(function)} cannot be filled. "
         f"Annotate it as one of {', '.join(kinds)}, or give it a default."

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Final
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import msgspec
 
@@ -16,6 +18,9 @@ from .registry import Handler, Hook
 
 THREADS: Final = 40
 """How many plain functions run at the same time, each in a thread."""
+
+HOOK_TIME: Final = 60.0
+"""Seconds that a hook may take."""
 
 
 class Caller:
@@ -38,7 +43,11 @@ class Caller:
             scope: a new cancel scope; the attempt runs in it, so that whoever has it can stop the attempt.
 
         Returns:
-            What the handler raised, or None. Only a cancellation from outside of ``scope`` comes out as an exception.
+            What the handler raised, or None.
+
+        Raises:
+            BaseException: only a cancellation from outside of ``scope``; and ``KeyboardInterrupt``, which tells the
+                whole process to end: the delivery is run again when its lease has ended.
         """
         try:
             if handler.item is not None:
@@ -48,7 +57,9 @@ class Caller:
                 scope.deadline = anyio.current_time() + handler.timeout
             with scope:
                 if not handler.asynchronous:
-                    await self._in_thread(handler, handler.arguments.bind(handler.function, sources))
+                    result = await self._in_thread(handler, handler.arguments.bind(handler.function, sources))
+                    if inspect.isawaitable(result):  # a plain function around an asynchronous one
+                        await result
                 elif handler.arguments.notification_only:
                     await handler.function(sources.notification)
                 else:
@@ -66,14 +77,23 @@ class Caller:
         return None
 
     async def hear(self, hook: Hook, sources: Sources) -> None:
-        """Call a hook; what it raises is logged."""
+        """Call a hook; what it raises is logged, and after a minute nobody waits for it."""
         try:
-            call = hook.arguments.bind(hook.function, sources)
-            if hook.asynchronous:
-                await call()
-            else:
-                await anyio.to_thread.run_sync(call, limiter=self._threads)
-        except Exception:
+            with anyio.fail_after(HOOK_TIME):
+                call = hook.arguments.bind(hook.function, sources)
+                if hook.asynchronous:
+                    await call()
+                else:
+                    result = await self._threaded(call)
+                    if inspect.isawaitable(result):
+                        await result
+        except KeyboardInterrupt:
+            raise
+        except self._cancelled:
+            if _is_cancelled():
+                raise
+            logger.exception(messages.hook_failed(hook.name))
+        except BaseException:  # as with handlers: nothing that a hook raises may end a worker or a request
             logger.exception(messages.hook_failed(hook.name))
 
     def abandon_threads(self) -> None:
@@ -82,23 +102,39 @@ class Caller:
             logger.warning(messages.abandoned(name))
             scope.cancel()
 
-    async def _in_thread(self, handler: Handler, call: Callable[[], Any]) -> None:
+    async def _in_thread(self, handler: Handler, call: Callable[[], Any]) -> Any:
+        await anyio.lowlevel.checkpoint_if_cancelled()  # the last chance: nothing gets through the shield
         began = anyio.current_time()
         # Shielded: a time-out cannot end the thread, so the attempt lasts until the function returns.
         with anyio.CancelScope(shield=True) as waiting:
             self._running_threads[waiting] = handler.name
             try:
-                await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
+                result = await self._threaded(call)
             finally:
                 del self._running_threads[waiting]
         if waiting.cancelled_caught:
             raise Abandoned
         if handler.timeout is not None and anyio.current_time() - began > handler.timeout:
             logger.warning(messages.overdue(handler.name, handler.timeout))
+        return result
+
+    async def _threaded(self, call: Callable[[], Any]) -> Any:
+        result, error = await anyio.to_thread.run_sync(_outcome_of, call, abandon_on_cancel=True, limiter=self._threads)
+        if error is not None:
+            raise error
+        return result
 
 
 class Abandoned(Exception):
     """Nobody waits for this thread any more; whether it will succeed is not known."""
+
+
+def _outcome_of(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    """Keep in what a call raises: a ``GeneratorExit`` from a thread would close the coroutine that waits for it."""
+    try:
+        return call(), None
+    except BaseException as error:
+        return None, error
 
 
 def _is_cancelled() -> bool:

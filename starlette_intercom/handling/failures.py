@@ -14,7 +14,8 @@ from .registry import Handler
 
 PROCESS_DIED: Final = "ProcessDied"
 NO_HANDLER: Final = "NoHandler"
-_FINAL: Final = frozenset({Reject.__name__, InvalidNotification.__name__, NO_HANDLER})
+_REFUSALS: Final = (Reject, InvalidNotification)
+_FINAL: Final = frozenset({*(kind.__name__ for kind in _REFUSALS), NO_HANDLER})
 
 _MAX_MESSAGE: Final = 500  # characters
 _MAX_TRACEBACK: Final = 4000  # characters, the end of it: that is where it was raised
@@ -29,8 +30,8 @@ def failure_of(error: BaseException, *, handler: str, attempt: int, now: float) 
         attempt=attempt,
         at=now,
         error=_type_name(error),
-        message=_text_of(error)[:_MAX_MESSAGE],
-        traceback="".join(lines)[-_MAX_TRACEBACK:],
+        message=_storable(_text_of(error)[:_MAX_MESSAGE]),
+        traceback=_storable("".join(lines)[-_MAX_TRACEBACK:]),
     )
 
 
@@ -86,6 +87,9 @@ def culprit(handlers: Sequence[Handler], failures: Sequence[Failure], *, attempt
 
 
 def _type_name(error: BaseException) -> str:
+    for refusal in _REFUSALS:  # also what a user derives from them: it is by this name that a failure is final
+        if isinstance(error, refusal):
+            return refusal.__name__
     kind = type(error)
     if kind.__module__ == "builtins" or kind.__module__.startswith("starlette_intercom."):
         return kind.__qualname__
@@ -95,5 +99,10 @@ def _type_name(error: BaseException) -> str:
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as broken:  # a user's exception whose __str__ fails must still be remembered
+    except BaseException as broken:  # a user's exception whose __str__ fails must still be remembered
         return f"(its text could not be read: {type(broken).__name__})"
+
+
+def _storable(text: str) -> str:
+    """Escape lone surrogates, which names of files may bring and no inbox could encode."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -6,12 +6,12 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import anyio
 
 from .. import messages
-from ..errors import LeaseLost, Retry
+from ..errors import InboxUnavailable, LeaseLost, Retry
 from ..inbox.contract import Claim, Failure, Inbox
 from ..messages import logger
 from ..notification import VerifiedNotification
@@ -19,6 +19,8 @@ from .arguments import Services, Sources
 from .calling import Abandoned, Caller
 from .failures import added, culprit, died, failure_of, is_spent, is_suspect, no_handler
 from .registry import Handler, HandlerRegistry
+
+T = TypeVar("T")
 
 LEASE: Final = 30.0
 """Seconds for which a claim holds; it is renewed three times as often."""
@@ -30,12 +32,13 @@ _LONGEST_PAUSE: Final = 1.0  # seconds between two tries to reach an inbox that 
 class Run:
     """One claimed delivery on its way through its handlers; made by :meth:`Processor.claim`."""
 
-    __slots__ = ("claim", "done", "failures", "lost", "scope")
+    __slots__ = ("after", "claim", "done", "failures", "lost", "scope")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.done = claim.done
         self.failures = claim.failures
+        self.after = 0.0  # seconds that the next attempt has to wait: no handler is run sooner than it asked for
         self.lost = False
         self.scope: anyio.CancelScope | None = None
 
@@ -85,7 +88,7 @@ class Processor:
         While the inbox cannot be reached this pauses for a moment and returns nothing.
         """
         try:
-            claims = await self.inbox.claim(limit, lease=self._lease, ids=ids)
+            claims = await self._answer(lambda: self.inbox.claim(limit, lease=self._lease, ids=ids))
         except Exception as error:  # whatever an inbox does, the workers live on
             self._note_unreachable(error)
             await anyio.sleep(_LONGEST_PAUSE)
@@ -95,6 +98,15 @@ class Processor:
         for run in runs:
             self._runs[run.claim.delivery.fencing] = run
         return runs
+
+    async def wait(self, timeout: float) -> None:
+        """Return when a claim may find something, at the latest after ``timeout`` seconds, whatever the inbox does."""
+        with anyio.move_on_after(timeout):
+            try:
+                await self.inbox.wait(timeout)
+            except Exception as error:
+                self._note_unreachable(error)
+                await anyio.sleep_forever()
 
     async def process(self, run: Run) -> None:
         """Run the handlers that have not succeeded yet, in order, and record the outcome.
@@ -119,12 +131,18 @@ class Processor:
             self._runs.pop(delivery.fencing, None)
 
     async def release(self, run: Run) -> None:
-        """Give a delivery back as if this attempt had not been made; also while being cancelled."""
-        delivery = run.claim.delivery
+        """Give a delivery back, also while being cancelled.
+
+        As if this attempt had not been made, unless a handler has failed in it: that one is to wait for its time.
+        """
+        claim, delivery, done, failures = run.claim, run.claim.delivery, run.done, run.failures
         self._runs.pop(delivery.fencing, None)
         with anyio.move_on_after(_RELEASE_TIME, shield=True):
             try:
-                await self.inbox.release(run.claim, done=run.done, failures=run.failures)
+                if any(failure.attempt == delivery.attempt for failure in failures):
+                    await self.inbox.retry(claim, after=run.after, done=done, failures=failures)
+                else:
+                    await self.inbox.release(claim, done=done, failures=failures)
             except Exception as error:
                 logger.warning(messages.unreported(delivery.id, delivery.topic, error))
 
@@ -135,7 +153,7 @@ class Processor:
             if not self._runs:
                 continue
             try:
-                lost = await self.inbox.renew([run.claim for run in self._runs.values()], lease=self._lease)
+                lost = await self._answer(self._renew)
             except Exception as error:
                 self._note_unreachable(error)
                 continue
@@ -158,12 +176,11 @@ class Processor:
     async def _process(self, run: Run, *, apart: bool = False) -> None:
         claim = run.claim
         handlers = self.registry.handlers_for(claim.delivery.topic)
-        sources = Sources(notification=claim.notification, delivery=claim.delivery, services=self._services)
-        waits: list[float] = []
         due = [handler for handler in handlers if handler.name not in run.done and not is_spent(handler, run.failures)]
         for handler in due:
             if run.lost:
                 raise LeaseLost
+            sources = Sources(notification=claim.notification.fresh(), delivery=claim.delivery, services=self._services)
             if apart:  # held against this handler in advance, in case the process does not live to tell
                 ahead = added(run.failures, died(handler.name, attempt=claim.delivery.attempt, now=self._clock()))
                 await self._record(run, partial(self.inbox.mark, claim, done=run.done, failures=ahead))
@@ -177,12 +194,12 @@ class Processor:
             if error is None:
                 run.done |= {handler.name}
             else:
-                waits.append(await self._failed(run, handler, error))
+                await self._failed(run, handler, error)
             if handler is not due[-1]:
                 await self._record(run, lambda: self.inbox.mark(claim, done=run.done, failures=run.failures))
-        await self._conclude(run, handlers, waits)
+        await self._conclude(run, handlers)
 
-    async def _conclude(self, run: Run, handlers: Sequence[Handler], waits: Sequence[float]) -> None:
+    async def _conclude(self, run: Run, handlers: Sequence[Handler]) -> None:
         claim, delivery = run.claim, run.claim.delivery
         left = [handler for handler in handlers if handler.name not in run.done]
         if not handlers and not run.done:
@@ -192,24 +209,25 @@ class Processor:
             await self._record(run, lambda: self.inbox.complete(claim))
             return
         if any(not is_spent(handler, run.failures) for handler in left):
-            # The longest wait: no handler is run again sooner than it asked for.
-            after = max(waits, default=0.0)
+            after = run.after
             logger.info(messages.retrying(delivery.id, delivery.topic, after))
             await self._record(run, lambda: self.inbox.retry(claim, after=after, done=run.done, failures=run.failures))
             return
         names = tuple(handler.name for handler in left)
         await self._record(run, lambda: self.inbox.bury(claim, handlers=names, done=run.done, failures=run.failures))
-        last = run.failures[-1]
-        logger.error(messages.buried(delivery.id, delivery.topic, names, f"{last.error}: {last.message}"))
+        logger.error(messages.buried(delivery.id, delivery.topic, names, _what_happened(run.failures[-1])))
 
-    async def _failed(self, run: Run, handler: Handler, error: BaseException) -> float:
-        """Remember a failure and tell the hooks; return the seconds until the handler may be run again."""
+    async def _failed(self, run: Run, handler: Handler, error: BaseException) -> None:
+        """Remember a failure, and how long the handler is to wait for its next attempt; tell the hooks."""
         failure = failure_of(error, handler=handler.name, attempt=run.claim.delivery.attempt, now=self._clock())
-        await self._note_failure(run, failure, error)
-        if isinstance(error, Retry) and error.after is not None:
-            return error.after
-        count = sum(failure.handler == handler.name for failure in run.failures)
-        return handler.backoff.delay(count, self._chance())
+        run.failures = added(run.failures, failure)
+        if not is_spent(handler, run.failures):
+            after = error.after if isinstance(error, Retry) else None
+            if after is None:
+                count = sum(failure.handler == handler.name for failure in run.failures)
+                after = handler.backoff.delay(count, self._chance())
+            run.after = max(run.after, after)
+        await self._tell(run, failure, error)
 
     async def _blame(self, run: Run) -> None:
         """Count the attempt that never reported against the handler that was running in it.
@@ -217,26 +235,25 @@ class Processor:
         Written down before anything else is run, so that a handler which kills its process each time runs out.
         """
         attempt = run.claim.delivery.attempt - 1
-        if is_suspect(
-            run.failures, attempt=attempt
-        ):  # then it was written down when the handler was started, if it was
+        if is_suspect(run.failures, attempt=attempt):  # then it was written down before the handler was started
             return
         handlers = self.registry.handlers_for(run.claim.delivery.topic)
         left = [handler for handler in handlers if handler.name not in run.done]
         handler = culprit(left, run.failures, attempt=attempt)
         if handler is not None:
-            await self._note_failure(run, died(handler.name, attempt=attempt, now=self._clock()), None)
+            failure = died(handler.name, attempt=attempt, now=self._clock())
+            run.failures = added(run.failures, failure)
             await self._record(run, lambda: self.inbox.mark(run.claim, done=run.done, failures=run.failures))
+            await self._tell(run, failure, None)
 
-    async def _note_failure(self, run: Run, failure: Failure, error: BaseException | None) -> None:
+    async def _tell(self, run: Run, failure: Failure, error: BaseException | None) -> None:
         delivery = run.claim.delivery
-        run.failures = added(run.failures, failure)
-        what = f"{failure.error}: {failure.message}"
+        what = _what_happened(failure)
         logger.warning(messages.attempt_failed(delivery.id, delivery.topic, failure.handler, failure.attempt, what))
         hooks = self.registry.error_hooks
         if hooks:
             sources = Sources(
-                notification=run.claim.notification,
+                notification=run.claim.notification.fresh(),
                 delivery=delivery,
                 error=error,
                 failure=failure,
@@ -250,7 +267,7 @@ class Processor:
         pause = 0.05
         while True:
             try:
-                await write()
+                await self._answer(write)
             except LeaseLost:
                 raise
             except Exception as error:
@@ -262,6 +279,17 @@ class Processor:
             await anyio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
+    async def _renew(self) -> Sequence[Claim]:
+        return await self.inbox.renew([run.claim for run in self._runs.values()], lease=self._lease)
+
+    async def _answer(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Have the inbox do something, within a lease: a record outside of this process may leave us without answer."""
+        if not self.inbox.durable:
+            return await ask()
+        with anyio.move_on_after(self._lease):
+            return await ask()
+        raise InboxUnavailable(f"no answer within {self._lease:g} s")
+
     def _note_unreachable(self, error: Exception) -> None:
         if self._reachable:
             self._reachable = False
@@ -271,3 +299,7 @@ class Processor:
         if not self._reachable:
             self._reachable = True
             logger.warning(messages.inbox_back())
+
+
+def _what_happened(failure: Failure) -> str:
+    return messages.one_line(f"{failure.error}: {failure.message}")

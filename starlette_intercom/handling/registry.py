@@ -10,8 +10,9 @@ import msgspec
 from .. import messages
 from ..errors import ConfigurationError
 from ..known_topics import KNOWN_TOPICS, TopicName
+from ..payload import check_kind
 from ..topics import check_pattern, matches, suggest
-from .arguments import Arguments, Function, is_asynchronous, name_of
+from .arguments import Arguments, Function, is_asynchronous, name_of, refuse_generator
 from .schedule import Backoff
 
 RETRIES: Final = 4
@@ -158,10 +159,13 @@ class HandlerRegistry:
             raise ConfigurationError("retries must be a whole number from 0 to 100.")
         if timeout is not None and not 0 < timeout < float("inf"):
             raise ConfigurationError("timeout is in seconds and must be positive, or None for no limit.")
+        if item is not None:
+            check_kind(item)
 
         def register(function: FunctionT) -> FunctionT:
             if not callable(function):
                 raise ConfigurationError("A handler must be a function or another callable object.")
+            refuse_generator(function)
             self._add(
                 Handler(
                     name=name or name_of(function),
@@ -184,7 +188,7 @@ class HandlerRegistry:
         """Register a hook that hears of every failed attempt of every handler.
 
         It may ask for the ``Notification``, the ``Delivery``, the ``Failure``, the exception (any annotation that is
-        an exception type), ``Intercom`` and ``EventsClient``.
+        an exception type; None where the process died), ``Intercom`` and ``EventsClient``. It has a minute.
         """
         offered = ("notification", "error", "delivery", "failure", "intercom", "events")
         self._add_hook("_error_hooks", _hook(hook, offered, order=("notification", "error")))
@@ -193,7 +197,7 @@ class HandlerRegistry:
     def on_unhandled(self, hook: FunctionT) -> FunctionT:
         """Register a hook that hears, after the answer, of each notification that no handler takes.
 
-        It may ask for the ``Notification``, ``Intercom`` and ``EventsClient``.
+        It may ask for the ``Notification``, ``Intercom`` and ``EventsClient``. It has a minute.
         """
         offered = ("notification", "intercom", "events")
         self._add_hook("_unhandled_hooks", _hook(hook, offered, order=("notification",)))
@@ -261,6 +265,9 @@ def _merged(known: Handler, again: Handler) -> Handler:
 
 
 def _hook(function: Function, offered: tuple[str, ...], order: tuple[str, ...]) -> Hook:
+    if not callable(function):
+        raise ConfigurationError("A hook must be a function or another callable object.")
+    refuse_generator(function)
     return Hook(
         name=name_of(function),
         function=function,

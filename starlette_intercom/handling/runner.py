@@ -122,8 +122,9 @@ class _Workers:
                             workers.start_soon(self._work)
                     heart.cancel()
         finally:
-            for run in self._ready:
-                await self._processor.release(run)
+            async with anyio.create_task_group() as group:  # all at once: each may take a while
+                for run in self._ready:
+                    group.start_soon(self._processor.release, run)
             self._ready.clear()
             self.ended.set()
 
@@ -192,7 +193,7 @@ class _Workers:
             if self._draining:
                 return False
             with anyio.CancelScope() as self._waiting:
-                await self._processor.inbox.wait(_POLL)
+                await self._processor.wait(_POLL)
             return True
         finally:
             self._claiming = False

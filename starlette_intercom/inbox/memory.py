@@ -88,7 +88,7 @@ class MemoryInbox(Inbox):
         self._groups: dict[str, _Group] = {}
         # Both heaps may hold entries that are out of date; they are recognised when they come up.
         self._ready: list[tuple[float, int, _Record]] = []
-        self._timers: list[tuple[float, int, _Record]] = []
+        self._timers: list[tuple[float, int, str]] = []  # by id, so that they keep no payload of what is completed
         self._numbers = itertools.count(1)
         self._changed = anyio.Event()
         self._news = False  # something became ready since the last claim began
@@ -136,6 +136,8 @@ class MemoryInbox(Inbox):
                 record = self._records.get(name)
                 if record is not None and record.state is _WAITING and self._may_run(record):
                     claims.append(self._take(record, now + lease))
+            while self._ready and not self._is_ready(self._ready[0][2], self._ready[0][0]):
+                heapq.heappop(self._ready)
             return claims
         while self._ready and len(claims) < limit:
             since, _, record = heapq.heappop(self._ready)
@@ -150,7 +152,8 @@ class MemoryInbox(Inbox):
             return
         if self._timers:
             timeout = min(timeout, max(0.0, self._timers[0][0] - self._clock()))
-        self._changed = anyio.Event()
+        if self._changed.is_set():  # otherwise somebody else waits for it, too
+            self._changed = anyio.Event()
         with anyio.move_on_after(timeout):
             await self._changed.wait()
 
@@ -289,9 +292,9 @@ class MemoryInbox(Inbox):
     def _pass_time(self, now: float) -> None:
         """Make ready what is due, and what nobody holds any more."""
         while self._timers and self._timers[0][0] <= now:
-            at, _, record = heapq.heappop(self._timers)
-            current = self._records.get(record.id) is record and record.until == at
-            if current and record.state in (_SCHEDULED, _RUNNING):
+            at, _, name = heapq.heappop(self._timers)
+            record = self._records.get(name)
+            if record is not None and record.until == at and record.state in (_SCHEDULED, _RUNNING):
                 self._make_ready(record, at, recovered=record.state is _RUNNING)
 
     def _take(self, record: _Record, until: float) -> Claim:
@@ -390,7 +393,7 @@ class MemoryInbox(Inbox):
             self._changed.set()
 
     def _set_timer(self, record: _Record) -> None:
-        heapq.heappush(self._timers, (record.until, next(self._numbers), record))
+        heapq.heappush(self._timers, (record.until, next(self._numbers), record.id))
 
     def _dead(self, id: str | None, topic: str | None, handler: str | None) -> Iterator[_Record]:
         for record in self._records.values() if id is None else filter(None, [self._records.get(id)]):
@@ -406,7 +409,7 @@ def _letter(record: _Record) -> DeadLetter:
     return DeadLetter(
         id=record.id,
         topic=record.notification.topic,
-        notification=record.notification,
+        notification=record.notification.fresh(),
         handlers=record.handlers,
         done=record.done,
         failures=record.failures,

@@ -53,6 +53,7 @@ NOT_ALLOWED: Final = Answer(405, {"error": "Method not allowed"}, ((b"allow", b"
 INVALID_SIGNATURE: Final = Answer(401, {"error": "Invalid signature"})
 TOO_LARGE: Final = Answer(413, {"error": "Body too large"})
 TOO_SLOW: Final = Answer(408, {"error": "Body not complete in time"})
+BROKEN_OFF: Final = Answer(400, {"error": "Body not complete"})
 TRY_LATER: Final = Answer(503, {"error": "Try again later"}, ((b"retry-after", _RETRY_AFTER),))
 
 

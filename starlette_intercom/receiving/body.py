@@ -32,7 +32,7 @@ class Refused(Exception):
 
 
 class Disconnected(Exception):
-    """The client went away before its body was complete; there is nobody to answer."""
+    """The client went away before its body was complete, or its body broke off."""
 
 
 class _Read:
@@ -89,7 +89,7 @@ class BodyReader:
 
         Raises:
             Refused: the answer to give.
-            Disconnected: nobody waits for an answer.
+            Disconnected: there will be no more of the body.
         """
         signature = self._signature_of(scope)
         read = _Read(deadline)
@@ -139,7 +139,7 @@ class BodyReader:
             if read in self._reads:
                 read.size += len(chunk)
                 self._buffered += len(chunk)
-                while self._buffered > self._max_buffered and len(self._reads) > 1:
+                while self._buffered > self._max_buffered:  # so there are several: it holds four of the largest
                     self._evict_oldest()
             if read not in self._reads:  # had to make room; the cancellation itself may come a few messages later
                 raise Refused(TRY_LATER, "too many slow bodies at once", unread=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -9,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import ConfigurationError
 from ..notification import VerifiedBody
-from .answers import TOO_SLOW, TRY_LATER
+from .answers import BROKEN_OFF, TOO_SLOW, TRY_LATER
 from .body import BodyReader, Disconnected, Refused
 from .rejections import RejectionLog
 from .signature import HUB_SIGNATURE, SecretsLike, SignatureScheme
@@ -78,19 +79,22 @@ class SignatureGuard:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         body: VerifiedBody | None = None
         refusal: Refused | None = None
+        disconnected = False
         with anyio.CancelScope(deadline=anyio.current_time() + self._read_timeout) as deadline:
             try:
                 body = await self._reader.read(scope, receive, deadline)
             except Refused as error:
                 refusal = error
             except Disconnected:
-                return
+                disconnected = True
         # Out of the deadline: it is the body's, not the answer's.
         if body is not None:
             await self.app({**scope, SCOPE_KEY: body}, _replay(body.content, receive), send)
         elif refusal is not None:
             self._rejections.add(refusal.reason)
             await refusal.answer.send(scope, send, close=refusal.unread)
+        elif disconnected:
+            await answer_broken_off(scope, send)
         else:
             await answer_cut_off(scope, send, deadline, self._rejections)
 
@@ -107,6 +111,16 @@ async def answer_cut_off(scope: Scope, send: Send, deadline: anyio.CancelScope, 
     late = anyio.current_time() >= deadline.deadline
     rejections.add("the body was not complete in time" if late else "too many slow bodies at once")
     await (TOO_SLOW if late else TRY_LATER).send(scope, send, close=True)
+
+
+async def answer_broken_off(scope: Scope, send: Send) -> None:
+    """Answer a request whose body ends before its end.
+
+    As a rule nobody hears it. But to granian a body that breaks the rules of HTTP is a disconnect too: its client still
+    waits, and would get a 500.
+    """
+    with suppress(OSError):  # what a server may raise where the client has gone
+        await BROKEN_OFF.send(scope, send, close=True)
 
 
 async def refuse_websocket(receive: Receive, send: Send) -> None:

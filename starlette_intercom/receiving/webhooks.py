@@ -14,7 +14,7 @@ from ..inbox.contract import Inbox
 from ..notification import Notification, VerifiedNotification, dedupe_key_of
 from .answers import ALIVE, DUPLICATE, NOT_ALLOWED, RECEIVED, TRY_LATER, Answer, not_a_notification
 from .body import BodyReader, Disconnected, Refused
-from .guard import answer_cut_off, refuse_websocket
+from .guard import answer_broken_off, answer_cut_off, refuse_websocket
 from .rejections import RejectionLog
 
 KeyFunction = Callable[[Notification[Any]], "str | None"]
@@ -91,6 +91,7 @@ class Webhooks:
         answer: Answer | None = None
         notification: VerifiedNotification | None = None
         handled = close = True
+        disconnected = False
         # One deadline for reading and accepting, since Intercom counts the time until the answer.
         with anyio.CancelScope(deadline=anyio.current_time() + self._timeout) as deadline:
             try:
@@ -103,7 +104,7 @@ class Webhooks:
                 self._rejections.add(refusal.reason)
                 answer, close = refusal.answer, refusal.unread
             except Disconnected:
-                return
+                disconnected = True
             except InvalidNotification as error:
                 self._rejections.add("verified, but not a notification")
                 answer = not_a_notification(str(error))
@@ -111,6 +112,8 @@ class Webhooks:
             await answer.send(scope, send, close=close)
             if notification is not None and not handled:
                 await self._unhandled(notification)
+        elif disconnected:
+            await answer_broken_off(scope, send)
         elif close:
             await answer_cut_off(scope, send, deadline, self._rejections)
         else:

@@ -62,7 +62,7 @@ def serve_fake(pipe: Connection, listener: socket.socket, limit: int, latency: f
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(server.serve, [listener])
-            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+            while not server.started:
                 await anyio.sleep(0.01)
             pipe.send("started")
             await anyio.to_thread.run_sync(pipe.recv)

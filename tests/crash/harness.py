@@ -205,8 +205,8 @@ class Trial:
             await asyncio.gather(*(self._deliver(key, message) for _ in range(self._copies)))
 
     async def _deliver(self, key: str, message: bytes) -> None:
-        # Intercom tries twice. More often here, so that most get in and the account is worth something.
-        for _ in range(20):
+        # Intercom tries twice. Here until it gets in, so that there is something to account for.
+        for _ in range(1000):
             status = await post(self._random.choice(self._servers).port, message)
             if status == 200:
                 self.account.answered.add(key)

@@ -25,7 +25,7 @@ def test_nothing_is_lost_when_servers_are_killed(tmp_path: Path, capsys: pytest.
     assert account.doubled == set()
     assert account.unfinished == 0
     assert set(account.kills) == set(POINTS)
-    assert len(account.answered) > 900
+    assert len(account.answered) == account.sent >= 1000
 
 
 @pytest.mark.parametrize("processes", [2, 4])

@@ -129,13 +129,21 @@ async def test_what_the_headers_give_away_is_refused_without_reading(headers: He
 
 
 @pytest.mark.parametrize("chunks", [[], [b"bo"], [b"bo", b"d"]])
-async def test_a_client_that_goes_away_gets_no_answer_and_no_line_in_the_log(
-    chunks: list[bytes], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("listening", [True, False])
+async def test_a_body_that_breaks_off_reaches_nobody_and_leaves_no_line_in_the_log(
+    chunks: list[bytes], listening: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     app = Recorder()
-    answer = await call(SignatureGuard(app, secrets=SECRET), chunks, headers=[signature(b"body")], then="gone")
-    assert answer.status == 0
+    client = Client(chunks, "gone")
+
+    async def send(message: Message) -> None:
+        if not listening:
+            raise OSError("the client has gone")
+        await client.send(message)
+
+    await SignatureGuard(app, secrets=SECRET)(http_scope(headers=[signature(b"body")]), client.receive, send)
+    assert client.answer.status == (400 if listening else 0)
     assert app.bodies == []
     assert [record for record in caplog.records if record.name.startswith("starlette_intercom")] == []
 
@@ -174,6 +182,12 @@ async def test_the_lifespan_passes_untouched() -> None:
     scope: Scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
     await SignatureGuard(app, secrets=SECRET)(scope, client.receive, client.send)
     assert calls == [(scope, client.receive, client.send)]
+
+
+async def test_a_connection_of_another_kind_does_not_reach_the_app() -> None:
+    client = Client([])
+    await SignatureGuard(Recorder(), secrets=SECRET)({"type": "something.newer"}, client.receive, client.send)
+    assert client.answer.status == 0
 
 
 async def test_what_the_app_raises_is_the_servers_to_see() -> None:

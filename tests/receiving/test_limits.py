@@ -147,3 +147,24 @@ async def test_nothing_is_kept_of_bodies_that_are_through() -> None:
     ):
         await call(guard, chunks, headers=[signature(b"body")], then=then)  # type: ignore[arg-type]
     assert (guard._reader._buffered, len(guard._reader._reads)) == (0, 0)
+
+
+async def test_a_body_that_had_to_make_room_is_not_read_on_before_its_cancellation_arrives() -> None:
+    guard = SignatureGuard(nothing, secrets=SECRET, max_concurrent_reads=1, read_timeout=30)
+    first, reading, go_on = Client([]), anyio.Event(), anyio.Event()
+
+    async def receive() -> Message:
+        assert not go_on.is_set(), "nothing more is read"
+        with anyio.CancelScope(shield=True):
+            reading.set()
+            await go_on.wait()
+        return {"type": "http.request", "body": b"late", "more_body": True}
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(guard, http_scope(headers=[signature(b"")]), receive, first.send)
+            await reading.wait()
+            assert (await deliver(guard, b"complete")).status == 204
+            go_on.set()
+    assert first.answer.status == 503
+    assert (guard._reader._buffered, len(guard._reader._reads)) == (0, 0)

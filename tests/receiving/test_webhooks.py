@@ -11,7 +11,7 @@ import pytest
 from starlette.applications import Starlette
 
 from starlette_intercom import Intercom, Notification, StoredNotification
-from tests.asgi import Answer, call, deliver, until
+from tests.asgi import Answer, Client, call, deliver, until
 from tests.factories import SECRET, Headers, envelope, headers_of, signature
 
 pytestmark = pytest.mark.anyio
@@ -201,11 +201,12 @@ async def test_body_not_complete_in_time() -> None:
     assert handled == []
 
 
-async def test_client_gone() -> None:
+async def test_body_broken_off() -> None:
     intercom, handled = receiver()
     async with running(intercom):
         answer = await call(intercom.webhooks, [envelope()], headers=headers_of(envelope()), then="gone")
-    assert answer.status == 0
+        assert (answer.status, answer.json) == (400, {"error": "Body not complete"})
+        assert answer.headers["connection"] == "close"
     assert handled == []
 
 
@@ -264,3 +265,10 @@ async def test_a_users_function_that_fails_keeps_nothing_out(option: str, result
         assert_received(await deliver(intercom.webhooks, envelope(id="a")))
         assert (await deliver(intercom.webhooks, envelope(id="a"))).json == {"received": True, "duplicate": True}
     assert handled == ["a"]
+
+
+async def test_alone_it_serves_no_lifespan() -> None:
+    client = Client([])
+    intercom, _ = receiver()
+    await intercom.webhooks({"type": "lifespan"}, client.receive, client.send)
+    assert client.answer.status == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -51,7 +52,8 @@ class Answer:
 class Server:
     """A server process on a loopback port; its output is kept in a file."""
 
-    def __init__(self, command: str, app: str, log: Path, environ: dict[str, str]) -> None:
+    def __init__(self, name: str, command: str, app: str, log: Path, environ: dict[str, str]) -> None:
+        self.name = name
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
@@ -65,6 +67,7 @@ class Server:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path, **environ},
                 cwd=log.parent,
+                start_new_session=True,  # a process group of its own, since some servers start others
             )
 
     @property
@@ -85,6 +88,15 @@ class Server:
     def until_ready(self) -> None:
         """Wait for the first answer."""
         self.until(self._is_ready)
+
+    def connect(self) -> socket.socket:
+        """Return a connection, to write raw bytes to."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=_DEADLINE)
+
+    def memory(self, field: str) -> int:
+        """Return what the kernel says of its memory: ``VmRSS`` now, ``VmHWM`` at its peak; in MiB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith(f"{field}:"))
 
     def request(self, method: str, path: str, body: bytes = b"", headers: Headers | None = None) -> Answer:
         """Make one request on a connection of its own."""
@@ -112,13 +124,9 @@ class Server:
 
     def close(self) -> None:
         """End it, however it stands."""
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     def _is_ready(self) -> bool:
         assert self.process.poll() is None, f"the server has ended:\n{self.output}"
@@ -143,7 +151,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 
         def start(server: str, app: str, *, ready: bool = True, options: str = "", **environ: str) -> Server:
             log = tmp_path_factory.mktemp(server) / "output.txt"
-            started = Server(f"{COMMANDS[server]} {options}", app, log, environ)
+            started = Server(server, f"{COMMANDS[server]} {options}", app, log, environ)
             stack.callback(started.close)
             if ready:
                 started.until_ready()

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Protocol
 
-import sniffio
-
 if TYPE_CHECKING:
     import trio
 
@@ -84,4 +82,5 @@ class _TrioLoop:
 
 def running_loop() -> EventLoop:
     """Return the event loop that runs this task."""
-    return _TrioLoop() if sniffio.current_async_library() == "trio" else _AsyncioLoop()
+    trio = sys.modules.get("trio")
+    return _TrioLoop() if trio is not None and trio.lowlevel.in_trio_task() else _AsyncioLoop()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from ..notification import StoredNotification
-from .contract import Claim, Delivery, Failure
-from .sqlite_transaction import Transaction, as_json
+from ...notification import StoredNotification
+from ..contract import Claim, Delivery, Failure
+from .transaction import Transaction, as_json
 
 Row = tuple[int, str, str, int, float, int, str | None, str | None, bytes]
 """What is read of a claimed delivery: seq, key, topic, attempt, first_seen, lost, done, failures, body."""

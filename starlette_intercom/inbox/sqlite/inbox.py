@@ -14,16 +14,16 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from ..errors import ConfigurationError, InboxUnavailable
-from ..notification import VerifiedNotification
-from .contract import RETENTION, Claim, DeadLetter, Failure, Inbox, Stats
-from .sqlite_dead import Filter, Purge, Replay, Tidy, list_dead, read_stats
-from .sqlite_file import DatabaseFile
-from .sqlite_intake import Accept, Dispatch, Take
-from .sqlite_outcomes import Change, Complete, Renew
-from .sqlite_rows import claim_of, text_of
-from .sqlite_schema import connect
-from .sqlite_writer import Operation, Writer
+from ...errors import ConfigurationError, InboxUnavailable
+from ...notification import VerifiedNotification
+from ..contract import RETENTION, Claim, DeadLetter, Failure, Inbox, Stats
+from .dead import Filter, Purge, Replay, Tidy, list_dead, read_stats
+from .file import DatabaseFile
+from .intake import Accept, Dispatch, Take
+from .outcomes import Change, Complete, Renew
+from .rows import claim_of, text_of
+from .schema import connect
+from .writer import Operation, Writer
 
 ResultT = TypeVar("ResultT")
 

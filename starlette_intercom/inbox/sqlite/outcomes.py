@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import LeaseLost
-from .contract import Claim
-from .sqlite_rows import delete_bodies
-from .sqlite_transaction import ROWS, Transaction, rows_of
-from .sqlite_writer import Operation
+from ...errors import LeaseLost
+from ..contract import Claim
+from .rows import delete_bodies
+from .transaction import ROWS, Transaction, rows_of
+from .writer import Operation
 
 _HELD = "key = ? AND fencing = ? AND (state = 1 OR lost)"
 _OF_SHOWN = "FROM shown WHERE delivery.key = shown.key AND delivery.fencing = shown.fencing AND "

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ..notification import StoredNotification
-from .contract import DeadLetter, Stats
-from .sqlite_owners import Owner
-from .sqlite_rows import delete_bodies, failures_of, names_of
-from .sqlite_transaction import Transaction, as_json
-from .sqlite_writer import Operation
+from ...notification import StoredNotification
+from ..contract import DeadLetter, Stats
+from .owners import Owner
+from .rows import delete_bodies, failures_of, names_of
+from .transaction import Transaction, as_json
+from .writer import Operation
 
 # So many rows change in one transaction at the most, so that requests do not wait long behind them.
 CHUNK = 500

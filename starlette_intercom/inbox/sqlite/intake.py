@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from ..errors import InboxFull
-from .sqlite_rows import Row
-from .sqlite_transaction import ROWS, Transaction, as_json, rows_of
-from .sqlite_writer import Operation
+from ...errors import InboxFull
+from .rows import Row
+from .transaction import ROWS, Transaction, as_json, rows_of
+from .writer import Operation
 
 _INSERT = """
 INSERT INTO delivery (seq, key, topic, state, at, first_seen, grp, created_at) VALUES {} ON CONFLICT (key) DO NOTHING

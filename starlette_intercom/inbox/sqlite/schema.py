@@ -8,7 +8,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
-from ..errors import ConfigurationError, InboxUnavailable
+from ...errors import ConfigurationError, InboxUnavailable
 
 APPLICATION_ID: Final = 0x53494E42  # "SINB": tells our files from anybody else's
 OLDEST_SQLITE: Final = (3, 35, 0)  # the first with RETURNING

@@ -6,9 +6,9 @@ import os
 import sqlite3
 from pathlib import Path
 
-from ..errors import InboxUnavailable
-from .sqlite_owners import Owner
-from .sqlite_schema import connect, prepare_file
+from ...errors import InboxUnavailable
+from .owners import Owner
+from .schema import connect, prepare_file
 
 # These are about one operation, or about what fits on the disk right now. After any other error, the connection is
 # opened again: it may hold pages or files that the disk does not have.

@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import anyio
 import anyio.to_thread
 
-from ..errors import InboxUnavailable, IntercomError
+from ...errors import InboxUnavailable, IntercomError
 from .event_loop import EventLoop, Waiter, running_loop
-from .sqlite_file import DatabaseFile
-from .sqlite_transaction import Transaction
+from .file import DatabaseFile
+from .transaction import Transaction
 
 logger = logging.getLogger("starlette_intercom.inbox")
 
