@@ -13,7 +13,7 @@ from redis.asyncio.cluster import RedisCluster
 
 from starlette_intercom import ConfigurationError, InboxUnavailable, Intercom
 from starlette_intercom.inbox.redis import RedisInbox
-from starlette_intercom.inbox.redis_script import Client
+from starlette_intercom.inbox.redis.script import Client
 from starlette_intercom.inbox.urls import inbox_from_url
 from starlette_intercom.testing.conformance_model import notification_for
 from tests.redis_process import RedisProcess, free_port
@@ -151,8 +151,8 @@ def test_a_url_is_all_it_takes(scheme: str) -> None:
 
 
 def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "starlette_intercom.inbox.redis")
-    for name in [name for name in sys.modules if name == "redis" or name.startswith("redis.")]:
+    ours, theirs = "starlette_intercom.inbox.redis", "redis"
+    for name in [name for name in sys.modules if f"{name}.".startswith((f"{ours}.", f"{theirs}."))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'starlette-intercom\[redis\]'"):

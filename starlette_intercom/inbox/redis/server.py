@@ -9,10 +9,10 @@ from typing import Any, Final
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import AuthenticationError, ResponseError
 
-from .. import messages
-from ..errors import ConfigurationError, InboxUnavailable
-from ..messages import logger
-from .redis_script import FAILURES, Client, reason_of
+from ... import messages
+from ...errors import ConfigurationError, InboxUnavailable
+from ...messages import logger
+from .script import FAILURES, Client, reason_of
 
 OLDEST_REDIS: Final = (6, 2)
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from ..errors import InboxUnavailable
+from ...errors import InboxUnavailable
 
 Argument = bytes | str | int | float
 Call = Callable[[Sequence[Argument]], Awaitable[Sequence[Any]]]

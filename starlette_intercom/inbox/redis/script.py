@@ -22,15 +22,15 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from ..errors import InboxUnavailable
-from .redis_lane import Argument
+from ...errors import InboxUnavailable
+from .lane import Argument
 
 Client = Redis | RedisCluster
 
 # Parts of one script: the first says what the others may use, the last calls them.
 _PARTS: Final = ("deliveries", "intake", "outcomes", "dead_letters", "figures")
 _SOURCE: Final = "\n".join(
-    (files(__package__) / "redis_scripts" / f"{part}.lua").read_text(encoding="utf-8") for part in _PARTS
+    (files(__package__) / "scripts" / f"{part}.lua").read_text(encoding="utf-8") for part in _PARTS
 )
 _DIGEST: Final = sha1(_SOURCE.encode(), usedforsecurity=False).hexdigest()
 

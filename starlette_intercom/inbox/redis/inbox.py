@@ -12,13 +12,13 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from ..errors import ConfigurationError, InboxFull, LeaseLost
-from ..notification import VerifiedNotification
-from .contract import RETENTION, Claim, DeadLetter, Failure, Inbox, Stats
-from .redis_fields import claim_of, letter_of, progress_of, shown, to_bytes, to_text
-from .redis_lane import Argument, Lane
-from .redis_script import Client, Script
-from .redis_server import check_server
+from ...errors import ConfigurationError, InboxFull, LeaseLost
+from ...notification import VerifiedNotification
+from ..contract import RETENTION, Claim, DeadLetter, Failure, Inbox, Stats
+from .fields import claim_of, letter_of, progress_of, shown, to_bytes, to_text
+from .lane import Argument, Lane
+from .script import Client, Script
+from .server import check_server
 
 MAX_UNFINISHED: Final = 1_000_000
 _POLL: Final = 0.5  # seconds after which it is looked for what other processes have accepted

@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from ..notification import StoredNotification
-from .contract import Claim, DeadLetter, Delivery, Failure
+from ...notification import StoredNotification
+from ..contract import Claim, DeadLetter, Delivery, Failure
 
 _decode_names: Final = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_failures: Final = msgspec.json.Decoder(tuple[Failure, ...]).decode
