@@ -180,6 +180,15 @@ async def test_an_interrupt_is_for_the_whole_process(stage: Stage, plain: bool) 
     assert (await stage.inbox.stats()).running == 1
 
 
+async def test_an_interrupt_in_a_hook_is_for_the_whole_process(stage: Stage) -> None:
+    @stage.handlers.on_unhandled
+    async def hook(notification: Notification) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await stage.processor.unhandled(notification("ping"))
+
+
 async def test_a_cancellation_from_outside_goes_on(stage: Stage) -> None:
     went_on = False
 

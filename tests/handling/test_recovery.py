@@ -192,3 +192,52 @@ async def test_a_run_that_is_cut_off_after_a_failure_waits_as_the_failed_handler
     await stage.work_off()
     assert first.outcomes == [FAILS, KILLS, OK]
     assert (await stage.inbox.stats()).done == 1
+
+
+@pytest.mark.anyio
+async def test_a_crash_without_a_handler_is_put_down_to_nobody() -> None:
+    stage = Stage()
+    await stage.deliver()
+    assert len(await stage.processor.claim(1)) == 1
+    stage.restart()
+    stage.clock.now += LEASE
+    await stage.work_off()
+    assert [failure.error for failure in (await stage.dead()).failures] == ["NoHandler"]
+
+
+@pytest.mark.anyio
+async def test_a_run_whose_lease_is_lost_between_two_handlers_goes_no_further() -> None:
+    stage = Stage()
+    first, second = Actor("first", 5, [FAILS]), Actor("second", 5, [OK])
+    for actor in (first, second):
+        stage.handlers.on(TOPIC, handler=actor, name=actor.name)
+    await stage.deliver()
+    (run,) = await stage.processor.claim(1)
+    stage.handlers.on_error(lambda notification: run.lose())
+    await stage.processor.process(run)
+    assert (first.ran, second.ran) == (1, 0)
+    assert (await stage.inbox.stats()).running == 1
+
+
+@pytest.mark.anyio
+async def test_who_ran_beside_a_handler_that_kills_is_not_buried_with_it() -> None:
+    """All are claimed in one batch, and the one that kills its process comes first, each time."""
+    stage = Stage()
+    ran: list[str] = []
+
+    async def handler(notification: Notification) -> None:
+        if notification.item["state"] == "deadly":
+            raise Killed
+        ran.append(notification.item["state"])
+
+    stage.handlers.on(TOPIC, handler=handler, retries=2)
+    for state in ("deadly", *map(str, range(20))):
+        await stage.deliver(**{"item.state": state})
+    for _ in range(NEVER_ENDS):
+        try:
+            await stage.work()
+        except Killed:
+            stage.restart()
+        stage.clock.now += LEASE
+    assert (await stage.dead()).notification.item["state"] == "deadly"
+    assert sorted(ran, key=int) == [str(number) for number in range(20)]

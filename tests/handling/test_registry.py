@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pydantic
@@ -12,7 +12,10 @@ import pytest
 
 from starlette_intercom import Backoff, ConfigurationError, HandlerRegistry, Notification
 from starlette_intercom.handling import registry as module
-from tests.handling.kit import TOPIC
+from tests.handling.kit import TOPIC, notification
+
+if TYPE_CHECKING:
+    Later = int
 
 
 async def first(notification: Notification) -> None: ...
@@ -232,3 +235,13 @@ class Model(pydantic.BaseModel):
 def test_items_of_many_types(registry: HandlerRegistry, kind: Any) -> None:
     registry.on(TOPIC, handler=first, item=kind)
     assert registry.handlers[0].item == kind
+
+
+class Forward(msgspec.Struct):
+    later: Later
+
+
+def test_an_item_may_name_what_is_defined_further_down(registry: HandlerRegistry) -> None:
+    registry.on(TOPIC, handler=first, item=Forward)
+    globals()["Later"] = int
+    assert notification(item={"later": 5}).item_as(Forward).later == 5
