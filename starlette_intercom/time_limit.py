@@ -1,7 +1,10 @@
-"""A limit on the time of a piece of work, cheap enough for each request and each handler.
+"""A limit on the time of a piece of work, cheap enough for each request and each call of the inbox.
 
 It is what ``anyio.move_on_after`` is, at a fifth of the price on asyncio: there, one timer watches all limits of the
 event loop, and a limit that ends in time costs an entry in a dict. On trio it *is* a cancel scope.
+
+On asyncio it cancels the task itself, as ``asyncio.timeout`` does, which a shielded cancel scope does not hold off. So
+handlers, which may shield what they must finish, have a scope of their own instead.
 """
 
 from __future__ import annotations

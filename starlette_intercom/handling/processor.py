@@ -15,6 +15,7 @@ from ..errors import InboxUnavailable, LeaseLost, Retry
 from ..inbox.contract import Claim, Failure, Inbox
 from ..messages import logger
 from ..notification import VerifiedNotification
+from ..time_limit import time_limit
 from .arguments import Services, Sources
 from .calling import Abandoned, Caller
 from .failures import PROCESS_DIED, added, culprit, died, failure_of, is_spent, is_suspect, no_handler
@@ -289,7 +290,7 @@ class Processor:
         """Have the inbox do something, within a lease: a record outside of this process may leave us without answer."""
         if not self.inbox.durable:
             return await ask()
-        with anyio.move_on_after(self._lease):
+        with time_limit(self._lease):
             return await ask()
         raise InboxUnavailable(f"no answer within {self._lease:g} s")
 

@@ -104,6 +104,7 @@ class _Workers:
         self._scope = anyio.CancelScope()  # an inner one: cancelling the group around it would end the app's lifespan
         self._ready: deque[Run] = deque()
         self._parked: deque[anyio.Event] = deque()
+        self._waking = False  # a worker was woken and has not had its turn yet
         self._claiming = False
         self._waiting = anyio.CancelScope()
         self._busy = 0
@@ -178,6 +179,7 @@ class _Workers:
                 parked = anyio.Event()
                 self._parked.append(parked)
                 await parked.wait()
+                self._waking = False
             elif not await self._claim():
                 return None
 
@@ -199,6 +201,10 @@ class _Workers:
             self._claiming = False
 
     def _wake_one(self) -> None:
-        """Let another worker see whether there is more to run, or wait for the inbox in place of this one."""
-        if self._parked:
+        """Let another worker see whether there is more to run, or wait for the inbox in place of this one.
+
+        One at a time: it wakes the next. Where this one goes on without waiting, a second would find nothing.
+        """
+        if self._parked and not self._waking:
+            self._waking = True
             self._parked.popleft().set()

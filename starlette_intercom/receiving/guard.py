@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import ConfigurationError
 from ..notification import VerifiedBody
+from ..time_limit import TimeLimit, time_limit
 from .answers import BROKEN_OFF, TOO_SLOW, TRY_LATER
 from .body import BodyReader, Disconnected, Refused
 from .rejections import RejectionLog
@@ -80,7 +81,7 @@ class SignatureGuard:
         body: VerifiedBody | None = None
         refusal: Refused | None = None
         disconnected = False
-        with anyio.CancelScope(deadline=anyio.current_time() + self._read_timeout) as deadline:
+        with time_limit(self._read_timeout) as deadline:
             try:
                 body = await self._reader.read(scope, receive, deadline)
             except Refused as error:
@@ -106,7 +107,7 @@ def checked_read_timeout(seconds: float) -> float:
     return seconds
 
 
-async def answer_cut_off(scope: Scope, send: Send, deadline: anyio.CancelScope, rejections: RejectionLog) -> None:
+async def answer_cut_off(scope: Scope, send: Send, deadline: TimeLimit, rejections: RejectionLog) -> None:
     """Answer a request whose body was cut off: its time was up, or it had to make room for others."""
     late = anyio.current_time() >= deadline.deadline
     rejections.add("the body was not complete in time" if late else "too many slow bodies at once")

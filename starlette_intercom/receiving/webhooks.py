@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import anyio
 from starlette.types import Receive, Scope, Send
 
 from .. import messages
 from ..errors import InboxError, InvalidNotification
 from ..inbox.contract import Inbox
 from ..notification import Notification, VerifiedNotification, dedupe_key_of
+from ..time_limit import time_limit
 from .answers import ALIVE, DUPLICATE, NOT_ALLOWED, RECEIVED, TRY_LATER, Answer, not_a_notification
 from .body import BodyReader, Disconnected, Refused
 from .guard import answer_broken_off, answer_cut_off, refuse_websocket
@@ -93,7 +93,7 @@ class Webhooks:
         handled = close = True
         disconnected = False
         # One deadline for reading and accepting, since Intercom counts the time until the answer.
-        with anyio.CancelScope(deadline=anyio.current_time() + self._timeout) as deadline:
+        with time_limit(self._timeout) as deadline:
             try:
                 body = await self._reader.read(scope, receive, deadline)
                 close = False
