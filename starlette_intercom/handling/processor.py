@@ -17,7 +17,7 @@ from ..messages import logger
 from ..notification import VerifiedNotification
 from .arguments import Services, Sources
 from .calling import Abandoned, Caller
-from .failures import added, culprit, died, failure_of, is_spent, is_suspect, no_handler
+from .failures import PROCESS_DIED, added, culprit, died, failure_of, is_spent, is_suspect, no_handler
 from .registry import Handler, HandlerRegistry
 
 T = TypeVar("T")
@@ -236,6 +236,9 @@ class Processor:
         """
         attempt = run.claim.delivery.attempt - 1
         if is_suspect(run.failures, attempt=attempt):  # then it was written down before the handler was started
+            for failure in run.failures:
+                if failure.attempt == attempt and failure.error == PROCESS_DIED:
+                    await self._tell(run, failure, None)
             return
         handlers = self.registry.handlers_for(run.claim.delivery.topic)
         left = [handler for handler in handlers if handler.name not in run.done]

@@ -108,16 +108,16 @@ async def test_a_handler_that_always_kills_is_buried_and_the_others_are_run() ->
 
 
 @pytest.mark.anyio
-async def test_hooks_hear_of_a_crash_without_an_exception() -> None:
+async def test_hooks_hear_of_every_crash_without_an_exception() -> None:
     stage = Stage()
-    heard: list[tuple[str, BaseException | None]] = []
+    heard: list[tuple[int, str, BaseException | None]] = []
 
     @stage.handlers.on_error
     async def hook(failure: Failure, error: BaseException | None) -> None:
-        heard.append((failure.error, error))
+        heard.append((failure.attempt, failure.error, error))
 
-    await play(stage, [Actor("killer", 5, [KILLS, OK])])
-    assert heard == [("ProcessDied", None)]
+    await play(stage, [Actor("killer", 5, [KILLS])])
+    assert heard == [(attempt, "ProcessDied", None) for attempt in range(1, 6)]
 
 
 @pytest.mark.anyio

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 import pytest
 from starlette.applications import Starlette
+from starlette.types import Message, Receive, Scope, Send
 
 from starlette_intercom import InboxError, InboxUnavailable, Intercom, MemoryInbox, Notification, VerifiedNotification
 from tests.asgi import Answer, call, deliver, until
@@ -82,7 +83,7 @@ async def test_draining(caplog: pytest.LogCaptureFixture) -> None:
             assert (await deliver(intercom.webhooks, envelope(id="a"))).status == 200
             await begun.wait()
             stop.set()
-            await until(lambda: not intercom.webhooks._open)
+            await until(lambda: not intercom.webhooks.accepting)
             assert_try_later(await deliver(intercom.webhooks, envelope(id="b")))
             assert not stopped.is_set()
             finish.set()
@@ -149,7 +150,7 @@ async def test_an_inbox_that_raises(error: Exception, caplog: pytest.LogCaptureF
 
 async def test_an_inbox_that_hangs() -> None:
     inbox = FaultyInbox()
-    intercom = Intercom(SECRET, inbox=inbox, read_timeout=0.05)
+    intercom = Intercom(SECRET, inbox=inbox, read_timeout=0.5)
     intercom.on("*", handler=lambda notification: None, name="all")
     async with intercom.lifespan(Starlette()):
         inbox.fault = anyio.sleep_forever
@@ -161,24 +162,26 @@ async def test_an_inbox_that_hangs() -> None:
 
 async def test_reading_and_accepting_share_one_deadline() -> None:
     inbox = FaultyInbox()
-    intercom = Intercom(SECRET, inbox=inbox, read_timeout=0.2)
+    intercom = Intercom(SECRET, inbox=inbox)
     intercom.on("*", handler=lambda notification: None, name="all")
+    deadlines: list[float] = []
 
-    async def fault() -> None:
-        await anyio.sleep(0.15)
+    async def note() -> None:
+        deadlines.append(anyio.current_effective_deadline())
 
-    async def slowly(scope: object, receive: Callable[[], Awaitable[object]], send: object) -> None:
-        async def late() -> object:
-            await anyio.sleep(0.15)
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        async def noting_receive() -> Message:
+            await note()
             return await receive()
 
-        await intercom.webhooks(scope, late, send)  # type: ignore[arg-type]
+        await intercom.webhooks(scope, noting_receive, send)
 
     async with intercom.lifespan(Starlette()):
-        inbox.fault = fault
-        assert (await deliver(intercom.webhooks, envelope())).status == 200
-        again = await call(slowly, [envelope(id="b")], headers=headers_of(envelope(id="b")))
-        assert_try_later(again)
+        inbox.fault = note
+        began = anyio.current_time()
+        assert (await deliver(noting, envelope())).status == 200
+    assert len(deadlines) == 2
+    assert deadlines[0] == deadlines[1] == pytest.approx(began + 4, abs=1)
 
 
 async def test_no_line_in_the_log_has_a_payload_or_a_signature(caplog: pytest.LogCaptureFixture) -> None:

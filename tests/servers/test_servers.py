@@ -41,7 +41,7 @@ def test_the_url_is_validated_by_head(server: Server) -> None:
 def test_the_answer_does_not_wait_for_the_handler(server: Server) -> None:
     answer = server.deliver(envelope(id="slow", item={"seconds": 10}))
     assert answer.status == 200
-    assert answer.seconds < 0.5
+    assert answer.seconds < 5
     server.until_said("handler: begin slow")
     fastest = min(server.deliver(envelope(id=f"slow{number}", item={"seconds": 10})).seconds for number in range(10))
     assert fastest < 0.05
