@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 
 from .. import messages
 from ..errors import ConfigurationError
+from ..lifespan import Lifespan
 from ..messages import logger
 from .processor import Processor, Run
 
@@ -27,6 +28,13 @@ class Runner(ABC):
 
     A runner calls ``processor.claim`` for runs, and ``processor.process`` or ``processor.release`` for each of them.
     """
+
+    def bind(self, lifespan: Lifespan) -> None:  # noqa: B027 -- most runners have no use for it
+        """Hear what starts and stops the ``Intercom`` that this runner was given to.
+
+        Args:
+            lifespan: to be entered in other processes, where the runner has deliveries processed.
+        """
 
     @abstractmethod
     async def start(self, processor: Processor, task_group: TaskGroup) -> None:
