@@ -81,6 +81,7 @@ class Processor:
         self._caller = Caller()
         self._runs: dict[int, Run] = {}
         self._reachable = True
+        self._scope = type(anyio.CancelScope())  # of this event loop: CancelScope() looks for it each time
         self._apart = anyio.Lock()  # held by the one suspect that runs
 
     async def claim(self, limit: int, *, ids: Sequence[str] | None = None) -> Sequence[Run]:
@@ -177,7 +178,9 @@ class Processor:
     async def _process(self, run: Run, *, apart: bool = False) -> None:
         claim = run.claim
         handlers = self.registry.handlers_for(claim.delivery.topic)
-        due = [handler for handler in handlers if handler.name not in run.done and not is_spent(handler, run.failures)]
+        due: Sequence[Handler] = handlers
+        if run.done or run.failures:
+            due = [each for each in handlers if each.name not in run.done and not is_spent(each, run.failures)]
         for handler in due:
             if run.lost:
                 raise LeaseLost
@@ -185,7 +188,7 @@ class Processor:
             if apart:  # held against this handler in advance, in case the process does not live to tell
                 ahead = added(run.failures, died(handler.name, attempt=claim.delivery.attempt, now=self._clock()))
                 await self._record(run, partial(self.inbox.mark, claim, done=run.done, failures=ahead))
-            run.scope = anyio.CancelScope()
+            run.scope = self._scope()
             error = await self._caller.call(handler, sources, run.scope)
             run.scope = None
             if isinstance(error, Abandoned):

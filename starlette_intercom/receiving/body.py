@@ -10,7 +10,7 @@ from ..errors import ConfigurationError
 from ..notification import VerifiedBody
 from ..time_limit import TimeLimit
 from .answers import INVALID_SIGNATURE, TOO_LARGE, TRY_LATER, Answer, missing
-from .signature import Secrets, SecretsLike, SignatureScheme, has_shape, verify
+from .signature import Secrets, SecretsLike, SignatureScheme, has_shape, signer_of
 
 _MIB: Final = 2**20
 
@@ -100,7 +100,7 @@ class BodyReader:
             body = await self._receive_all(receive, read)
         finally:
             self._forget(read)
-        name = verify(body, signature, self._secrets, self._scheme)
+        name = signer_of(body, signature, self._secrets, self._scheme)
         if name is None:
             raise Refused(INVALID_SIGNATURE, "the signature does not match", unread=False)
         return VerifiedBody(body, name)
