@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import UnionType
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeGuard, TypeVar, cast, is_typeddict, overload
 
 import msgspec
 
@@ -188,11 +188,11 @@ class HandlerRegistry:
         Raises:
             ConfigurationError: an option is out of its range, the name is taken, or a parameter cannot be filled.
         """
+        if handler is None and topics and callable(topics[-1]):  # on("a.topic", function), as many would write it
+            topics, handler = topics[:-1], cast("Function", topics[-1])
         if not topics:
             raise ConfigurationError("on() needs at least one topic, such as 'conversation.user.created' or '*'.")
         for topic in topics:
-            if callable(topic):
-                raise ConfigurationError("Give the function by name: on('a.topic', handler=function).")
             check_pattern(topic)
         if type(retries) is not int or not 0 <= retries <= 100:
             raise ConfigurationError("retries must be a whole number from 0 to 100.")
@@ -205,12 +205,19 @@ class HandlerRegistry:
             if not callable(function):
                 raise ConfigurationError("A handler must be a function or another callable object.")
             refuse_generator(function)
+            arguments = Arguments(function, offered=_HANDLER_SOURCES, order=("notification",))
+            hint = arguments.item_hint
+            if item is None and _wants_conversion(hint):
+                raise ConfigurationError(
+                    f"{name_of(function)} is annotated with Notification[{hint.__name__}], so register it with "
+                    f"item={hint.__name__}; without that it would get plain JSON values."
+                )
             self._add(
                 Handler(
                     name=name or name_of(function),
                     patterns=tuple(topics),
                     function=function,
-                    arguments=Arguments(function, offered=_HANDLER_SOURCES, order=("notification",)),
+                    arguments=arguments,
                     asynchronous=is_asynchronous(function),
                     attempts=retries + 1,
                     timeout=timeout,
@@ -313,6 +320,12 @@ def _hook(function: Function, offered: tuple[str, ...], order: tuple[str, ...]) 
         arguments=Arguments(function, offered=offered, order=order),
         asynchronous=is_asynchronous(function),
     )
+
+
+def _wants_conversion(hint: object) -> TypeGuard[type]:
+    """Tell whether a type is no plain JSON value, so that it must be converted to."""
+    plain = (dict, list, str, int, float, bool, type(None))
+    return isinstance(hint, type) and hint is not object and not is_typeddict(hint) and not issubclass(hint, plain)
 
 
 def _hint_at_typos(topics: Sequence[str]) -> None:
