@@ -129,12 +129,12 @@ __all__ = [
     "verify",
 ]
 
-_OF_EXTRAS = {"RedisInbox": ".inbox.redis", "TaskiqRunner": ".handling.taskiq"}
+if not TYPE_CHECKING:  # a type checker would take every other name for one of the package
+    _OF_EXTRAS = {"RedisInbox": ".inbox.redis", "TaskiqRunner": ".handling.taskiq"}
 
+    def __getattr__(name: str) -> object:
+        if name not in _OF_EXTRAS:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-def __getattr__(name: str) -> object:
-    if name not in _OF_EXTRAS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_OF_EXTRAS[name], __name__), name)
+        return getattr(import_module(_OF_EXTRAS[name], __name__), name)
