@@ -1,4 +1,9 @@
-"""Receive Intercom webhooks and send Intercom data events, on any ASGI app."""
+"""Receive Intercom webhooks and send Intercom data events, on any ASGI app.
+
+``RedisInbox`` and ``TaskiqRunner`` are here too, and imported when they are first asked for, since they need extras.
+"""
+
+from typing import TYPE_CHECKING
 
 from .errors import (
     ConfigurationError,
@@ -75,6 +80,10 @@ from .steps import (
     Unhandled,
 )
 from .version import __version__
+
+if TYPE_CHECKING:
+    from .handling.taskiq import TaskiqRunner as TaskiqRunner
+    from .inbox.redis import RedisInbox as RedisInbox
 
 __all__ = [
     "BODY_SIGNATURE",
@@ -157,3 +166,13 @@ __all__ = [
     "sign",
     "verify",
 ]
+
+if not TYPE_CHECKING:  # a type checker would take every other name for one of the package
+    _OF_EXTRAS = {"RedisInbox": ".inbox.redis", "TaskiqRunner": ".handling.taskiq"}
+
+    def __getattr__(name: str) -> object:
+        if name not in _OF_EXTRAS:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        return getattr(import_module(_OF_EXTRAS[name], __name__), name)

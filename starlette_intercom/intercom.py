@@ -104,6 +104,7 @@ class Intercom(HandlerRegistry):
             raise ConfigurationError("drain_timeout is in seconds and must not be negative.")
         self.inbox = inbox if isinstance(inbox, Inbox) else inbox_from_url(inbox)
         self.runner = TaskGroupRunner() if runner is None else runner
+        self.runner.bind(self.lifespan)
         self.dead_letters = DeadLetters(self.inbox)
         self._observers = Observers(observers)
         self.webhooks = Webhooks(

@@ -81,6 +81,27 @@ def memory_inbox_lost(count: int) -> str:
     return f"The inbox in memory was closed with {count} unfinished deliveries; they are gone when the process ends."
 
 
+def redis_unchecked() -> str:
+    """The server does not tell how it is set up."""
+    return (
+        "Redis does not say how it is set up (INFO is forbidden). See to it that it has maxmemory-policy noeviction "
+        "and appendonly yes: otherwise it may lose accepted notifications."
+    )
+
+
+def redis_evicts(policy: str) -> str:
+    """The user has chosen to take this risk."""
+    return f"Redis has maxmemory-policy {policy!r}: it throws accepted notifications away when memory runs short."
+
+
+def redis_without_log() -> str:
+    """The server keeps what it holds in memory, and perhaps in snapshots."""
+    return (
+        "Redis keeps no append-only file: if it crashes, accepted notifications are lost. Set appendonly yes "
+        "(with appendfsync everysec a crash may cost the last second, with always nothing)."
+    )
+
+
 def attempt_failed(id: str, topic: str, handler: str, attempt: int, error: str) -> str:
     """A handler failed and will be tried again."""
     return f"Delivery {id} ({topic!r}): handler {handler!r} failed in attempt {attempt}: {error}"
@@ -135,6 +156,16 @@ def inbox_back() -> str:
 def worker_survived() -> str:
     """A defect of the library: logged so that it is seen, and the worker goes on."""
     return "A worker met an unexpected error and goes on; the delivery becomes free when its lease ends."
+
+
+def broker_unreachable(error: BaseException) -> str:
+    """The task engine is away; deliveries wait in the inbox, and this is tried again."""
+    return f"The task broker cannot be reached, trying again: {type(error).__name__}"
+
+
+def dispatching_again() -> str:
+    """Inbox and task engine are both there again."""
+    return "Deliveries are handed to the task broker again."
 
 
 def drained(seconds: float, released: int) -> str:

@@ -46,3 +46,12 @@ def test_importing_it_imports_no_extra() -> None:
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", check], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_what_needs_an_extra_is_imported_when_asked_for() -> None:
+    from starlette_intercom import RedisInbox, TaskiqRunner
+
+    assert RedisInbox.__module__ == "starlette_intercom.inbox.redis.inbox"
+    assert TaskiqRunner.__module__ == "starlette_intercom.handling.taskiq"
+    with pytest.raises(AttributeError, match="Nothing"):
+        _ = starlette_intercom.Nothing  # type: ignore[attr-defined]

@@ -22,6 +22,7 @@ class _State(msgspec.Struct):
 
     Attributes:
         digest: of the content of the file that is sent.
+        failures: where failures are written.
         started_at: Unix seconds of the first start: ``created_at`` of lines that name no time.
         done: so many lines from the beginning are through.
         failed: so many of them are in the file of failures.
@@ -29,6 +30,7 @@ class _State(msgspec.Struct):
     """
 
     digest: str
+    failures: str
     started_at: int
     done: int = 0
     failed: int = 0
@@ -56,15 +58,22 @@ class Checkpoint:
         self._failures_file: IO[bytes] | None = None
         self._finished: dict[int, bytes | None] = {}
         self._saved_at = 0.0
-        self._state = _State("" if source is None else _digest(source), int(time.time()))
+        digest = "" if source is None else _digest(source)
+        self._state = _State(digest, str(failures.absolute()), int(time.time()))
         self.resumed = self._place is not None and self._place.exists()
         if self._place is not None and self.resumed:
-            self._state = _read(self._place, self._state.digest)
-            if failures.exists():  # what a killed run wrote after it had last saved is tried again
-                os.truncate(failures, self._state.failures_size)
+            self._state = _read(self._place, self._state)
+            self._drop_unsaved_failures()
         elif failures.exists():
             raise CommandError(f"{failures.name} exists already: feed it in, move it, or name another with --failures.")
         self.save()
+
+    def _drop_unsaved_failures(self) -> None:
+        """What a killed run wrote after it had last saved is tried again."""
+        size = self._failures.stat().st_size if self._failures.exists() else 0
+        if size > self._state.failures_size:
+            os.truncate(self._failures, self._state.failures_size)
+        self._state.failures_size = min(size, self._state.failures_size)
 
     @property
     def started_at(self) -> int:
@@ -113,12 +122,12 @@ class Checkpoint:
         except OSError as error:
             raise unusable(str(self._place), error) from None
 
-    def close(self, *, complete: bool) -> None:
-        """Finish; a complete run leaves no state behind."""
+    def close(self, *, keep: bool) -> None:
+        """Finish, and keep or forget how far it has come."""
         self.save()
         if self._failures_file is not None:
             self._failures_file.close()
-        if complete and self._place is not None:
+        if self._place is not None and not keep:
             self._place.unlink(missing_ok=True)
 
     def _write_failure(self, failure: bytes) -> None:
@@ -149,14 +158,17 @@ def _digest(source: Path) -> str:
         raise unusable(str(source), error) from None
 
 
-def _read(place: Path, digest: str) -> _State:
+def _read(place: Path, now: _State) -> _State:
+    """Read how far a run has come, which must be a run of the same file, with its failures in the same place."""
     try:
         state = msgspec.json.decode(place.read_bytes(), type=_State)
     except (OSError, ValueError):
         raise CommandError(f"{place.name} cannot be read: delete it to start from the beginning.") from None
-    if state.digest != digest:
+    if state.digest != now.digest:
         raise CommandError(
             f"The file was changed since {state.done} of its lines were sent. Restore it, or delete {place.name} to "
             "send all of it."
         )
+    if state.failures != now.failures:
+        raise CommandError(f"This was begun with --failures {state.failures}: go on with the same.")
     return state

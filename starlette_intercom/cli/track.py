@@ -49,7 +49,7 @@ def track(
     client = EventsClient(access_token=access_token(), region=_region(region), base_url=base_url)
     kept = failures or Path("events.failed.ndjson" if source is None else f"{file}.failed.ndjson")
     checkpoint = Checkpoint(source, kept)
-    if checkpoint.resumed:
+    if checkpoint.done:
         note(f"Going on after {checkpoint.done} lines that are through.")
     run = _Run(client, checkpoint, total)
     try:
@@ -57,11 +57,11 @@ def track(
             lines = read_lines(text, kind, started_at=checkpoint.started_at)
             ended = anyio.run(run.send, lines)
     except BaseException:
-        checkpoint.close(complete=False)
+        checkpoint.close(keep=run.began)
         if checkpoint.done and source:
             note(f"{checkpoint.done} lines are through. Run the same command again to go on.")
         raise
-    checkpoint.close(complete=ended)
+    checkpoint.close(keep=not ended)
     if json:
         say_json({"succeeded": checkpoint.done - checkpoint.failed, "failed": checkpoint.failed, "complete": ended})
     else:
@@ -82,6 +82,7 @@ class _Run:
         self._checkpoint = checkpoint
         self._total = total
         self._under_way: dict[int, Line] = {}
+        self.began = checkpoint.resumed  # something may have reached Intercom
         self._done = checkpoint.done
         self._failed = checkpoint.failed
 
@@ -113,6 +114,7 @@ class _Run:
             if isinstance(line.event, str):
                 self._add(line, line.event)
                 continue
+            self.began = True
             self._under_way[id(line.event)] = line  # which keeps the event, and so its id, alive
             yield line.event
 

@@ -75,7 +75,7 @@ class Arguments:
         ConfigurationError: a parameter cannot be filled.
     """
 
-    __slots__ = ("_named", "_positional", "notification_only")
+    __slots__ = ("_named", "_positional", "item_hint", "notification_only")
 
     def __init__(self, function: Function, *, offered: tuple[str, ...], order: tuple[str, ...]) -> None:
         positional: list[str] = []
@@ -83,6 +83,7 @@ class Arguments:
         hints = _hints_of(function)
         rest = list(order)
         by_name = False
+        self.item_hint: object = None  # `Contact` of `Notification[Contact]`
         for parameter in _parameters_of(function):
             source = _source_of(parameter.name, hints.get(parameter.name, parameter.annotation), offered, rest)
             if source is None:
@@ -96,6 +97,8 @@ class Arguments:
                 named.append((parameter.name, source))
             else:
                 positional.append(source)
+            if source == "notification":
+                self.item_hint = _item_hint(hints.get(parameter.name))
         self._positional = tuple(positional)
         self._named = tuple(named)
         self.notification_only = positional == ["notification"] and not named
@@ -105,6 +108,12 @@ class Arguments:
         positional = [getattr(sources, source) for source in self._positional]
         named = {name: getattr(sources, source) for name, source in self._named}
         return partial(function, *positional, **named)
+
+
+def _item_hint(hint: Any) -> object:
+    arguments = typing.get_args(hint)
+    kind = typing.get_origin(hint)
+    return arguments[0] if isinstance(kind, type) and issubclass(kind, Notification) else None
 
 
 def is_asynchronous(function: Function) -> bool:

@@ -17,6 +17,7 @@ from ..messages import logger
 from ..notification import VerifiedNotification
 from ..observers import NOBODY, Observers
 from ..steps import Buried, Crashed, Retried
+from ..time_limit import time_limit
 from .arguments import Services, Sources
 from .calling import Abandoned, Caller
 from .failures import PROCESS_DIED, added, culprit, died, failure_of, is_spent, is_suspect, no_handler
@@ -66,6 +67,7 @@ class Processor:
         self._caller = Caller()
         self._runs: dict[int, Run] = {}
         self._reachable = True
+        self._scope = type(anyio.CancelScope())  # of this event loop: CancelScope() looks for it each time
         self._apart = anyio.Lock()  # held by the one suspect that runs
 
     async def claim(self, limit: int, *, ids: Sequence[str] | None = None) -> Sequence[Run]:
@@ -163,7 +165,9 @@ class Processor:
     async def _process(self, run: Run, *, apart: bool = False) -> None:
         claim = run.claim
         handlers = self.registry.handlers_for(claim.delivery.topic)
-        due = [handler for handler in handlers if handler.name not in run.done and not is_spent(handler, run.failures)]
+        due: Sequence[Handler] = handlers
+        if run.done or run.failures:
+            due = [each for each in handlers if each.name not in run.done and not is_spent(each, run.failures)]
         for handler in due:
             if run.lost:
                 raise LeaseLost
@@ -171,7 +175,7 @@ class Processor:
             if apart:  # held against this handler in advance, in case the process does not live to tell
                 ahead = added(run.failures, died(handler.name, attempt=claim.delivery.attempt, now=self._clock()))
                 await self._record(run, partial(self.inbox.mark, claim, done=run.done, failures=ahead))
-            run.scope = anyio.CancelScope()
+            run.scope = self._scope()
             call = self._caller.call(handler, sources, run.scope)
             if self._observers:
                 call = observed(call, self._observers, run, handler.name, now=self._clock())
@@ -292,7 +296,7 @@ class Processor:
         """Have the inbox do something, within a lease: a record outside of this process may leave us without answer."""
         if not self.inbox.durable:
             return await ask()
-        with anyio.move_on_after(self._lease):
+        with time_limit(self._lease):
             return await ask()
         raise InboxUnavailable(f"no answer within {self._lease:g} s")
 

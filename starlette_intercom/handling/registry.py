@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar, overload
+from types import UnionType
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeGuard, TypeVar, cast, is_typeddict, overload
 
 import msgspec
 
 from .. import messages
 from ..errors import ConfigurationError
 from ..known_topics import KNOWN_TOPICS, TopicName
+from ..notification import Notification
 from ..payload import check_kind
 from ..topics import check_pattern, matches, suggest
 from .arguments import Arguments, Function, is_asynchronous, name_of, refuse_generator
@@ -25,6 +27,19 @@ _HANDLER_SOURCES: Final = ("notification", "delivery", "intercom", "events")
 _MAX_CACHED_TOPICS: Final = 4096
 
 FunctionT = TypeVar("FunctionT", bound=Function)
+ItemT = TypeVar("ItemT")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class TypedDecorator(Protocol[ItemT]):
+    """What ``on(…, item=Contact)`` returns: takes handlers whose first parameter is a ``Notification[Contact]``."""
+
+    def __call__(
+        self, handler: Callable[Concatenate[Notification[ItemT], P], R], /
+    ) -> Callable[Concatenate[Notification[ItemT], P], R]:
+        """Register the handler and return it."""
+        ...
 
 
 class Handler(msgspec.Struct, frozen=True, eq=False):
@@ -100,38 +115,61 @@ class HandlerRegistry:
         return tuple(self._unhandled_hooks)
 
     @overload
-    def on(
+    def on(  # type: ignore[overload-overlap]  # a plain type is for this one, unions are for the next
         self,
         *topics: TopicName | str,
+        item: type[ItemT],
         name: str | None = None,
         retries: int = RETRIES,
         timeout: float | None = TIMEOUT,
         backoff: Backoff = ...,
-        item: Any = None,
+    ) -> TypedDecorator[ItemT]: ...
+
+    @overload
+    def on(
+        self,
+        *topics: TopicName | str,
+        item: type[Any] | UnionType | None = None,
+        name: str | None = None,
+        retries: int = RETRIES,
+        timeout: float | None = TIMEOUT,
+        backoff: Backoff = ...,
     ) -> Callable[[FunctionT], FunctionT]: ...
 
     @overload
     def on(
         self,
         *topics: TopicName | str,
-        handler: FunctionT,
+        handler: Callable[Concatenate[Notification[ItemT], P], R],
+        item: type[ItemT],
         name: str | None = None,
         retries: int = RETRIES,
         timeout: float | None = TIMEOUT,
         backoff: Backoff = ...,
-        item: Any = None,
+    ) -> Callable[Concatenate[Notification[ItemT], P], R]: ...
+
+    @overload
+    def on(
+        self,
+        *topics: TopicName | str,
+        handler: FunctionT,
+        item: type[Any] | UnionType | None = None,
+        name: str | None = None,
+        retries: int = RETRIES,
+        timeout: float | None = TIMEOUT,
+        backoff: Backoff = ...,
     ) -> FunctionT: ...
 
     def on(
         self,
         *topics: str,
-        handler: FunctionT | None = None,
+        handler: Function | None = None,
         name: str | None = None,
         retries: int = RETRIES,
         timeout: float | None = TIMEOUT,
         backoff: Backoff = Backoff(),  # noqa: B008 - immutable
-        item: Any = None,
-    ) -> Callable[[FunctionT], FunctionT] | FunctionT:
+        item: object = None,
+    ) -> Callable[..., Any]:
         """Register a handler for topics: as a decorator, or as a call with ``handler=``.
 
         The function may be asynchronous, plain (it runs in a thread, which cannot be cancelled) or a callable object.
@@ -144,16 +182,17 @@ class HandlerRegistry:
             retries: how often it is run again after the first attempt, 0 to 100.
             timeout: seconds for one attempt; None for no limit.
             backoff: how long it waits between attempts.
-            item: a type that ``data.item`` is converted to before the handler gets it.
+            item: a type that ``data.item`` is converted to before the handler gets it. Type checkers then want the
+                notification to be the handler's first parameter.
 
         Raises:
             ConfigurationError: an option is out of its range, the name is taken, or a parameter cannot be filled.
         """
+        if handler is None and topics and callable(topics[-1]):  # on("a.topic", function), as many would write it
+            topics, handler = topics[:-1], cast("Function", topics[-1])
         if not topics:
             raise ConfigurationError("on() needs at least one topic, such as 'conversation.user.created' or '*'.")
         for topic in topics:
-            if callable(topic):
-                raise ConfigurationError("Give the function by name: on('a.topic', handler=function).")
             check_pattern(topic)
         if type(retries) is not int or not 0 <= retries <= 100:
             raise ConfigurationError("retries must be a whole number from 0 to 100.")
@@ -166,12 +205,19 @@ class HandlerRegistry:
             if not callable(function):
                 raise ConfigurationError("A handler must be a function or another callable object.")
             refuse_generator(function)
+            arguments = Arguments(function, offered=_HANDLER_SOURCES, order=("notification",))
+            hint = arguments.item_hint
+            if item is None and _wants_conversion(hint):
+                raise ConfigurationError(
+                    f"{name_of(function)} is annotated with Notification[{hint.__name__}], so register it with "
+                    f"item={hint.__name__}; without that it would get plain JSON values."
+                )
             self._add(
                 Handler(
                     name=name or name_of(function),
                     patterns=tuple(topics),
                     function=function,
-                    arguments=Arguments(function, offered=_HANDLER_SOURCES, order=("notification",)),
+                    arguments=arguments,
                     asynchronous=is_asynchronous(function),
                     attempts=retries + 1,
                     timeout=timeout,
@@ -274,6 +320,12 @@ def _hook(function: Function, offered: tuple[str, ...], order: tuple[str, ...]) 
         arguments=Arguments(function, offered=offered, order=order),
         asynchronous=is_asynchronous(function),
     )
+
+
+def _wants_conversion(hint: object) -> TypeGuard[type]:
+    """Tell whether a type is no plain JSON value, so that it must be converted to."""
+    plain = (dict, list, str, int, float, bool, type(None))
+    return isinstance(hint, type) and hint is not object and not is_typeddict(hint) and not issubclass(hint, plain)
 
 
 def _hint_at_typos(topics: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 
 from .. import messages
 from ..errors import ConfigurationError
+from ..lifespan import Lifespan
 from ..messages import logger
 from .processor import Processor
 from .run import Run
@@ -28,6 +29,13 @@ class Runner(ABC):
 
     A runner calls ``processor.claim`` for runs, and ``processor.process`` or ``processor.release`` for each of them.
     """
+
+    def bind(self, lifespan: Lifespan) -> None:  # noqa: B027 -- most runners have no use for it
+        """Hear what starts and stops the ``Intercom`` that this runner was given to.
+
+        Args:
+            lifespan: to be entered in other processes, where the runner has deliveries processed.
+        """
 
     @abstractmethod
     async def start(self, processor: Processor, task_group: TaskGroup) -> None:
@@ -97,6 +105,7 @@ class _Workers:
         self._scope = anyio.CancelScope()  # an inner one: cancelling the group around it would end the app's lifespan
         self._ready: deque[Run] = deque()
         self._parked: deque[anyio.Event] = deque()
+        self._waking = False  # a worker was woken and has not had its turn yet
         self._claiming = False
         self._waiting = anyio.CancelScope()
         self._busy = 0
@@ -171,6 +180,7 @@ class _Workers:
                 parked = anyio.Event()
                 self._parked.append(parked)
                 await parked.wait()
+                self._waking = False
             elif not await self._claim():
                 return None
 
@@ -192,6 +202,10 @@ class _Workers:
             self._claiming = False
 
     def _wake_one(self) -> None:
-        """Let another worker see whether there is more to run, or wait for the inbox in place of this one."""
-        if self._parked:
+        """Let another worker see whether there is more to run, or wait for the inbox in place of this one.
+
+        One at a time: it wakes the next. Where this one goes on without waiting, a second would find nothing.
+        """
+        if self._parked and not self._waking:
+            self._waking = True
             self._parked.popleft().set()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-import anyio
 from starlette.types import Receive, Scope
 
 from ..errors import ConfigurationError
 from ..notification import VerifiedBody
+from ..time_limit import TimeLimit
 from .answers import INVALID_SIGNATURE, TOO_LARGE, TRY_LATER, Answer, missing
-from .signature import Secrets, SecretsLike, SignatureScheme, has_shape, verify
+from .signature import Secrets, SecretsLike, SignatureScheme, has_shape, signer_of
 
 _MIB: Final = 2**20
 
@@ -40,7 +40,7 @@ class _Read:
 
     __slots__ = ("deadline", "size")
 
-    def __init__(self, deadline: anyio.CancelScope) -> None:
+    def __init__(self, deadline: TimeLimit) -> None:
         self.deadline = deadline
         self.size = 0
 
@@ -79,13 +79,13 @@ class BodyReader:
         self._buffered = 0
         self._reads: dict[_Read, None] = {}  # in the order in which they began
 
-    async def read(self, scope: Scope, receive: Receive, deadline: anyio.CancelScope) -> VerifiedBody:
+    async def read(self, scope: Scope, receive: Receive, deadline: TimeLimit) -> VerifiedBody:
         """Read the whole body and verify it.
 
         Args:
             scope: of an HTTP request.
             receive: of the request.
-            deadline: the cancel scope in which this runs; it is cancelled where the body has to make room.
+            deadline: the limit in which this runs; it is cancelled where the body has to make room.
 
         Raises:
             Refused: the answer to give.
@@ -100,7 +100,7 @@ class BodyReader:
             body = await self._receive_all(receive, read)
         finally:
             self._forget(read)
-        name = verify(body, signature, self._secrets, self._scheme)
+        name = signer_of(body, signature, self._secrets, self._scheme)
         if name is None:
             raise Refused(INVALID_SIGNATURE, "the signature does not match", unread=False)
         return VerifiedBody(body, name)

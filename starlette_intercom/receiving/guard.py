@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import ConfigurationError
 from ..notification import VerifiedBody
+from ..time_limit import TimeLimit, time_limit
 from .answers import BROKEN_OFF, TOO_SLOW, TRY_LATER, Answer
 from .body import BodyReader, Disconnected, Refused
 from .rejections import RejectionLog
@@ -80,7 +81,7 @@ class SignatureGuard:
         body: VerifiedBody | None = None
         refusal: Refused | None = None
         disconnected = False
-        with anyio.CancelScope(deadline=anyio.current_time() + self._read_timeout) as deadline:
+        with time_limit(self._read_timeout) as deadline:
             try:
                 body = await self._reader.read(scope, receive, deadline)
             except Refused as error:
@@ -108,7 +109,7 @@ def checked_read_timeout(seconds: float) -> float:
     return seconds
 
 
-def cut_off(deadline: anyio.CancelScope) -> tuple[Answer, str]:
+def cut_off(deadline: TimeLimit) -> tuple[Answer, str]:
     """Return the answer to a body that was cut off, and why it was: its time was up, or it had to make room."""
     if anyio.current_time() >= deadline.deadline:
         return TOO_SLOW, "the body was not complete in time"

@@ -8,8 +8,9 @@ There is no timestamp under any of them: a signature proves who wrote a body, no
 
 from __future__ import annotations
 
+import hashlib
 import hmac
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, Never, TypeAlias
 
 import msgspec
@@ -43,6 +44,8 @@ FIN_SIGNATURE: Final = SignatureScheme("X-Fin-Agent-API-Webhook-Signature", "sha
 _HEX_DIGITS: Final = b"0123456789abcdef"
 _DIGITS_OF: Final = {"sha1": 40, "sha256": 64}
 
+_Hash: TypeAlias = "hashlib._Hash"
+
 SecretsLike: TypeAlias = "str | Sequence[str] | Mapping[str, str] | Secrets"
 """One secret, several, or several by name."""
 
@@ -59,9 +62,10 @@ class Secrets:
         ConfigurationError: there is none, or one is empty or no text.
     """
 
-    __slots__ = ("_by_name",)
+    __slots__ = ("_by_name", "_keyed")
 
     def __init__(self, secrets: SecretsLike) -> None:
+        self._keyed: dict[str, dict[str, tuple[_Hash, _Hash]]] = {}
         if isinstance(secrets, Secrets):
             self._by_name: dict[str, bytes] = secrets._by_name
             return
@@ -86,6 +90,13 @@ class Secrets:
                     f"The client secret {name!r} is empty: anybody could sign with it. Is its variable set?"
                 )
         self._by_name = {name: _encoded(secret) for name, secret in secrets.items()}
+
+    def keyed(self, algorithm: str) -> Iterable[tuple[str, tuple[_Hash, _Hash]]]:
+        """Return for each name the inner and the outer hash of its HMAC, which have taken in the key."""
+        keyed = self._keyed.get(algorithm)
+        if keyed is None:
+            keyed = self._keyed[algorithm] = {name: _keyed(key, algorithm) for name, key in self._by_name.items()}
+        return keyed.items()
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
         return iter(self._by_name.items())
@@ -143,12 +154,32 @@ def verify(
         header = header.encode("utf-8", "replace")
     if not has_shape(header, scheme):
         return None
+    return signer_of(body, header, Secrets(secrets), scheme)
+
+
+def signer_of(body: bytes, header: bytes, secrets: Secrets, scheme: SignatureScheme) -> str | None:
+    """Do the same as :func:`verify` with a header whose shape was checked."""
     given = header[len(scheme.prefix) :]
     matched = None
-    for name, secret in Secrets(secrets):
-        if hmac.compare_digest(hmac.digest(secret, body, scheme.algorithm).hex().encode(), given):
+    for name, (inner, outer) in secrets.keyed(scheme.algorithm):
+        # HMAC by its definition: the two hashes that depend on the key alone are copied instead of computed again.
+        mac, message = outer.copy(), inner.copy()
+        message.update(body)
+        mac.update(message.digest())
+        if hmac.compare_digest(mac.hexdigest().encode(), given):
             matched = name
     return matched
+
+
+def _keyed(key: bytes, algorithm: str) -> tuple[_Hash, _Hash]:
+    """Begin the inner and the outer hash of an HMAC (RFC 2104)."""
+    block = 64  # bytes, of SHA-1 and SHA-256
+    if len(key) > block:
+        key = hashlib.new(algorithm, key).digest()
+    inner, outer = (
+        hashlib.new(algorithm, bytes(byte ^ pad for byte in key.ljust(block, b"\0"))) for pad in (0x36, 0x5C)
+    )
+    return inner, outer
 
 
 def _encoded(secret: str) -> bytes:

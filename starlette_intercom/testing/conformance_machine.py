@@ -144,7 +144,7 @@ class InboxMachine(RuleBasedStateMachine):
         """Give back for later."""
         record = self.finish(index, self.inbox.retry, after=after, done=done, failures=self.failure(number))
         if record is not None:
-            record.state, record.at = "scheduled", self.clock() + after
+            record.state, record.at, record.given_back = "scheduled", self.clock() + after, True
             record.unreported = record.maybe_free = False
 
     @precondition(lambda self: self.claims)
@@ -153,7 +153,7 @@ class InboxMachine(RuleBasedStateMachine):
         """Give back as if it had not been claimed."""
         record = self.finish(index, self.inbox.release, done=done, failures=self.failure(number))
         if record is not None:
-            record.state, record.at = "waiting", self.clock()
+            record.state, record.at, record.given_back = "waiting", self.clock(), True
             record.attempt -= 1
             record.unreported = record.maybe_free = False
 
@@ -209,8 +209,8 @@ class InboxMachine(RuleBasedStateMachine):
         """Name what is ready."""
         now = self.clock()
         names = self.run(self.inbox.dispatch, limit, again_after=_NAMED_AGAIN)
-        slots = [slot for slot in self.model.slots(now) if slot.record.named_until <= now]
-        certain = {slot.record.key for slot in slots if slot.certain}
+        slots = [slot for slot in self.model.slots(now) if slot.record.named_until <= now or slot.record.given_back]
+        certain = {slot.record.key for slot in slots if slot.certain and slot.record.named_until <= now}
         assert len(set(names)) == len(names) <= limit
         assert set(names) <= {slot.record.key for slot in slots}
         assert len(names) == limit or certain <= set(names)
@@ -218,7 +218,7 @@ class InboxMachine(RuleBasedStateMachine):
             record = self.model.records[name]
             self.model.end_leases_of_group(record, now)
             record.named_until = now + _NAMED_AGAIN
-            record.fresh = False
+            record.fresh = record.given_back = False
 
     def dead(self, id: str | None, topic: str | None, handler: str | None) -> list[Record]:
         """Return what the model holds for dead."""

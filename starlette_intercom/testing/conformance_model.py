@@ -64,6 +64,8 @@ class Record:
     maybe_free: bool = False
     """It ran when the inbox was restarted, so that an inbox may know that its lease is worth nothing."""
     named_until: float = 0.0
+    given_back: bool = False
+    """It was given back late, after it had been named: an inbox may name it again at once."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,7 @@ class Model:
         record.unreported = True
         record.fresh = record.maybe_free = False
         record.named_until = 0.0
+        record.given_back = False
 
 
 def _may_be_ready(record: Record, now: float) -> bool:

@@ -198,6 +198,34 @@ def test_mistakes(cli: Cli, tmp_path: Path, arguments: str, said: str) -> None:
     result = cli("track", *arguments.split())
     assert (result.code, result.err.count("\n")) == (2, 1)
     assert said in result.err
+    assert not list(tmp_path.glob("*.progress")), "nothing was sent, so there is nothing to go on with"
+
+
+def test_another_place_for_failures_is_not_gone_on_with(cli: Cli, start: Start, serve: Serve, tmp_path: Path) -> None:
+    fake = FakeIntercom(access_token=TOKEN, limit=1_000_000, contacts=[])
+    url = serve(fake)
+    write(tmp_path / "events.ndjson", 3000)
+    process = start("track", "events.ndjson", "--base-url", url, "--failures", "first")
+    process.until(lambda: (tmp_path / "first").exists() and (tmp_path / "first").stat().st_size)
+    process.end(signal.SIGKILL)
+    (tmp_path / "precious").write_text("mine\n" * 100_000)
+    result = cli("track", "events.ndjson", "--base-url", url, "--failures", "precious")
+    assert (result.code, "--failures" in result.err) == (2, True)
+    assert (tmp_path / "precious").read_text() == "mine\n" * 100_000
+
+
+def test_failures_that_were_taken_away_meanwhile(cli: Cli, start: Start, serve: Serve, tmp_path: Path) -> None:
+    fake = FakeIntercom(access_token=TOKEN, limit=1_000_000, contacts=[])
+    url = serve(fake)
+    write(tmp_path / "events.ndjson", 600)
+    failures = tmp_path / "events.ndjson.failed.ndjson"
+    process = start("track", "events.ndjson", "--base-url", url)
+    process.until(lambda: failures.exists() and failures.stat().st_size)
+    process.end(signal.SIGKILL)
+    failures.unlink()
+    assert cli("track", "events.ndjson", "--base-url", url).code == 1
+    numbers = [json.loads(line)["line"] for line in failures.read_text().splitlines()]
+    assert numbers == list(range(numbers[0], 601))
 
 
 def test_without_a_token(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

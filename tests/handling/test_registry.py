@@ -105,10 +105,32 @@ def test_options_out_of_range_are_refused(registry: HandlerRegistry, options: di
 def test_a_topic_is_needed(registry: HandlerRegistry) -> None:
     with pytest.raises(ConfigurationError, match="at least one topic"):
         registry.on()
-    with pytest.raises(ConfigurationError, match="handler=function"):
+    with pytest.raises(ConfigurationError, match="at least one topic"):
         registry.on(first)  # type: ignore[call-overload]
     with pytest.raises(ConfigurationError, match=r"'contact\.\*'"):
         registry.on("contact*")
+
+
+def test_the_function_may_stand_at_the_end(registry: HandlerRegistry) -> None:
+    untyped: Any = registry
+    assert untyped.on("contact.*", "ping", first) is first
+    assert [handler.patterns for handler in registry.handlers] == [("contact.*", "ping")]
+
+
+def test_an_annotation_with_a_type_needs_the_type(registry: HandlerRegistry) -> None:
+    class Contact(msgspec.Struct):
+        id: str
+
+    async def typed(notification: Notification[Contact]) -> None: ...
+
+    async def plain(notification: Notification[dict[str, Any]]) -> None: ...
+
+    typed.__annotations__["notification"] = Notification[Contact]  # as it is where the class can be found
+    with pytest.raises(ConfigurationError, match="item=Contact"):
+        registry.on("contact.*")(typed)
+    registry.on("contact.*", item=Contact)(typed)
+    registry.on("contact.*")(plain)
+    assert len(registry.handlers) == 2
 
 
 def generator(notification: Notification) -> Iterator[None]:

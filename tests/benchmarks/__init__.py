@@ -1,0 +1,1 @@
+"""How fast notifications are received, side by side with what one would write by hand."""
