@@ -324,8 +324,9 @@ def _hook(function: Function, offered: tuple[str, ...], order: tuple[str, ...]) 
 
 def _wants_conversion(hint: object) -> TypeGuard[type]:
     """Tell whether a type is no plain JSON value, so that it must be converted to."""
-    plain = (dict, list, str, int, float, bool, type(None))
-    return isinstance(hint, type) and hint is not object and not is_typeddict(hint) and not issubclass(hint, plain)
+    if hint is Any or hint is object or not isinstance(hint, type) or is_typeddict(hint):
+        return False
+    return not issubclass(hint, (dict, list, str, int, float, bool, type(None)))
 
 
 def _hint_at_typos(topics: Sequence[str]) -> None:

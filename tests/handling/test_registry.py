@@ -125,12 +125,15 @@ def test_an_annotation_with_a_type_needs_the_type(registry: HandlerRegistry) -> 
 
     async def plain(notification: Notification[dict[str, Any]]) -> None: ...
 
+    async def anything(notification: Notification[Any]) -> None: ...
+
     typed.__annotations__["notification"] = Notification[Contact]  # as it is where the class can be found
     with pytest.raises(ConfigurationError, match="item=Contact"):
         registry.on("contact.*")(typed)
     registry.on("contact.*", item=Contact)(typed)
     registry.on("contact.*")(plain)
-    assert len(registry.handlers) == 2
+    registry.on("contact.*")(anything)
+    assert len(registry.handlers) == 3
 
 
 def generator(notification: Notification) -> Iterator[None]:
