@@ -125,9 +125,9 @@ class InboxConformance(ABC):
         """A claim carries the exact bytes, and says what was written down about the runs before."""
         async with self.opened() as (inbox, clock):
             sent = notification_for("a", created_at=1_700_000_123)
-            await inbox.accept(sent, key="a")
+            await inbox.accept(sent, key="a", trace="00-trace-01")
             (claim,) = await inbox.claim(1, lease=_LEASE)
-            assert claim.notification.raw == sent.raw
+            assert (claim.notification.raw, claim.trace) == (sent.raw, "00-trace-01")
             assert claim.delivery.first_seen == clock()
             assert (claim.delivery.topic, claim.delivery.attempt, claim.recovered) == (sent.topic, 1, False)
             failure = Failure(handler="h", attempt=1, at=clock(), error="E", message="why \u2028 \x00", traceback="tb")
@@ -135,9 +135,27 @@ class InboxConformance(ABC):
             assert not await inbox.claim(1, lease=_LEASE)
             await self.advance(inbox, clock, 5)
             (again,) = await inbox.claim(1, lease=_LEASE)
-            assert (again.failures, again.delivery.attempt) == ((failure,), 2)
+            assert (again.failures, again.delivery.attempt, again.trace) == ((failure,), 2, claim.trace)
             assert again.done == {"x", "y"}
             assert again.delivery.first_seen == claim.delivery.first_seen
+
+    @pytest.mark.anyio
+    async def test_a_trace_outlives_everything_but_completion(self) -> None:
+        """Whoever runs a delivery knows where it came from: after a restart, and after a replay."""
+        async with self.opened() as (inbox, clock):
+            for key, trace in (("a", "00-a-01"), ("b", None)):
+                assert await inbox.accept(notification_for(key), key=key, trace=trace)
+                assert not await inbox.accept(notification_for(key), key=key, trace="of a copy")
+            claims = await inbox.claim(2, lease=_LEASE)
+            for claim in claims:
+                await inbox.bury(claim, handlers=("x",), done=_NOTHING, failures=())
+            inbox = await self.restart(inbox, clock)
+            try:
+                await inbox.replay()
+                again = await inbox.claim(2, lease=_LEASE)
+                assert {claim.delivery.id: claim.trace for claim in again} == {"a": "00-a-01", "b": None}
+            finally:
+                await inbox.close()
 
     @pytest.mark.anyio
     async def test_a_full_inbox_refuses_what_is_new_and_knows_its_copies(self) -> None:

@@ -19,6 +19,7 @@ _KEYS = st.sampled_from("abcdefgh")
 _GROUPS = st.sampled_from([None, None, "g", "h"])
 _NAMES = st.frozensets(st.sampled_from(["x", "y", "z"]))
 _TOPICS = st.sampled_from(["contact.created", "contact.deleted"])
+_TRACES = st.sampled_from([None, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"])
 _LEASES = st.sampled_from([5.5, 30.5])
 _NAMED_AGAIN = 20.25
 
@@ -98,19 +99,19 @@ class InboxMachine(RuleBasedStateMachine):
             for one in range(number)
         )
 
-    @rule(key=_KEYS, group=_GROUPS, created_at=st.integers(0, 5), topic=_TOPICS)
-    def accept(self, key: str, group: str | None, created_at: int, topic: str) -> None:
+    @rule(key=_KEYS, group=_GROUPS, created_at=st.integers(0, 5), topic=_TOPICS, trace=_TRACES)
+    def accept(self, key: str, group: str | None, created_at: int, topic: str, trace: str | None) -> None:
         """Deliver a notification, perhaps a copy."""
         notification = notification_for(key, topic=topic, created_at=created_at)
         known = self.model.records.get(key)
-        new = self.run(self.inbox.accept, notification, key=key, group=group)
+        new = self.run(self.inbox.accept, notification, key=key, group=group, trace=trace)
         if known is not None and known.state == "done" and known.at + self.store.retention <= self.clock():
             if not new:
                 return  # due to be forgotten, and not yet tidied away
         else:
             assert new == (known is None)
         if new:
-            self.model.accept(key, notification.raw, created_at, group, self.clock())
+            self.model.accept(key, notification.raw, created_at, group, trace, self.clock())
 
     @rule(limit=st.integers(1, 4), lease=_LEASES, ids=st.none() | st.lists(_KEYS, min_size=1, max_size=4, unique=True))
     def claim(self, limit: int, lease: float, ids: list[str] | None) -> None:

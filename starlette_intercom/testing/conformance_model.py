@@ -47,6 +47,7 @@ class Record:
     key: str
     raw: bytes
     group: str | None
+    trace: str | None
     order: tuple[int, int]
     """created_at, then arrival."""
     state: str
@@ -85,10 +86,10 @@ class Model:
         self.arrivals = 0
         self.fencing_numbers: set[int] = set()
 
-    def accept(self, key: str, raw: bytes, created_at: int, group: str | None, now: float) -> None:
+    def accept(self, key: str, raw: bytes, created_at: int, group: str | None, trace: str | None, now: float) -> None:
         """Add what the inbox says is new."""
         self.arrivals += 1
-        self.records[key] = Record(key, raw, group, (created_at, self.arrivals), "waiting", now)
+        self.records[key] = Record(key, raw, group, trace, (created_at, self.arrivals), "waiting", now)
 
     def current(self, claim: Claim) -> Record | None:
         """Return what a claim gives the right to change, or None where it is not the current one."""
@@ -160,7 +161,7 @@ class Model:
         self.fencing_numbers.add(claim.delivery.fencing)
         assert claim.delivery.attempt == record.attempt + 1
         assert claim.recovered == record.unreported
-        assert claim.notification.raw == record.raw
+        assert (claim.notification.raw, claim.trace) == (record.raw, record.trace)
         assert (claim.done, claim.failures) == (record.done, record.failures)
         record.attempt += 1
         record.fencing = claim.delivery.fencing

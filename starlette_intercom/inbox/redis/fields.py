@@ -34,7 +34,15 @@ def progress_of(done: frozenset[str], failures: tuple[Failure, ...]) -> tuple[by
 
 
 def claim_of(
-    id: bytes, attempt: int, fencing: bytes, lost: bytes, first_seen: bytes, done: bytes, failures: bytes, body: bytes
+    id: bytes,
+    attempt: int,
+    fencing: bytes,
+    lost: bytes,
+    first_seen: bytes,
+    done: bytes,
+    failures: bytes,
+    body: bytes,
+    trace: bytes,
 ) -> Claim:
     """Read a claimed delivery."""
     notification: StoredNotification[object] = StoredNotification.read(body)
@@ -50,6 +58,7 @@ def claim_of(
         done=frozenset(_decode_names(done)) if done else frozenset(),
         failures=_decode_failures(failures) if failures else (),
         recovered=bool(lost),
+        trace=trace.decode() if trace else None,
     )
 
 

@@ -126,6 +126,7 @@ class RedisInbox(Inbox):
             b"" if group is None else b":" + to_bytes(group),
             notification.created_at,
             notification.raw,
+            b"" if trace is None else trace.encode(),
             self._max_unfinished,
         )
         if accepted < 0:

@@ -110,7 +110,7 @@ class SQLiteInbox(Inbox):
     ) -> bool:
         """Write a notification down, for good when this returns."""
         row = (key, notification.topic, group, notification.created_at)
-        return await self._perform(Accept(row, notification.raw, self._max_unfinished))
+        return await self._perform(Accept(row, notification.raw, trace, self._max_unfinished))
 
     async def claim(self, limit: int, *, lease: float, ids: Sequence[str] | None = None) -> Sequence[Claim]:
         """Take deliveries that are ready."""

@@ -17,7 +17,7 @@ INSERT INTO delivery (seq, key, topic, state, at, first_seen, grp, created_at) V
 
 
 _SELECT = """
-SELECT seq, key, topic, attempt + 1, first_seen, lost, done, failures, content
+SELECT seq, key, topic, attempt + 1, first_seen, lost, done, failures, content, trace
 FROM delivery CROSS JOIN body USING (seq) WHERE state = 0
 """
 _OLDEST = " ORDER BY named_until, seq LIMIT ?"
@@ -34,15 +34,17 @@ class Accept(Operation[bool]):
     Args:
         row: key, topic, group, created_at.
         body: what is kept until it is completed.
+        trace: the trace of the request, kept with the body.
         bound: how many unfinished deliveries there may be.
     """
 
-    __slots__ = ("body", "bound", "row")
+    __slots__ = ("body", "bound", "row", "trace")
     rank = 4
 
-    def __init__(self, row: tuple[str, str, str | None, int], body: bytes, bound: int) -> None:
+    def __init__(self, row: tuple[str, str, str | None, int], body: bytes, trace: str | None, bound: int) -> None:
         self.row = row
         self.body = body
+        self.trace = trace
         self.bound = bound
 
     @classmethod
@@ -84,11 +86,11 @@ class Accept(Operation[bool]):
         for seq, operation in enumerate(operations, before + 1):
             operation.result = seq in new
             if operation.result:
-                bodies += (seq, operation.body)
+                bodies += (seq, operation.body, operation.trace)
                 if operation.row[2] is not None:
                     transaction.groups.add(operation.row[2])
         if bodies:
-            execute(rows_of("INSERT INTO body VALUES {}", "(?, ?)", len(bodies) // 2), bodies)
+            execute(rows_of("INSERT INTO body VALUES {}", "(?, ?, ?)", len(bodies) // 3), bodies)
             transaction.unfinished += inserted
             transaction.made_ready = True
 

@@ -8,19 +8,20 @@ from ...notification import StoredNotification
 from ..contract import Claim, Delivery, Failure
 from .transaction import Transaction, as_json
 
-Row = tuple[int, str, str, int, float, int, str | None, str | None, bytes]
-"""What is read of a claimed delivery: seq, key, topic, attempt, first_seen, lost, done, failures, body."""
+Row = tuple[int, str, str, int, float, int, str | None, str | None, bytes, str | None]
+"""What is read of a claimed delivery: seq, key, topic, attempt, first_seen, lost, done, failures, body, trace."""
 
 
 def claim_of(fencing: int, row: Row) -> Claim:
     """Make a claim of what was read."""
-    _, key, topic, attempt, first_seen, lost, done, failures, body = row
+    _, key, topic, attempt, first_seen, lost, done, failures, body, trace = row
     return Claim(
         delivery=Delivery(id=key, topic=topic, attempt=attempt, first_seen=first_seen, fencing=fencing),
         notification=StoredNotification.read(body),
         done=names_of(done),
         failures=failures_of(failures),
         recovered=bool(lost),
+        trace=trace,
     )
 
 

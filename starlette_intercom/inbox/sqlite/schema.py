@@ -29,7 +29,7 @@ class State(IntEnum):
 # `at` is the moment that counts in the state: ready since, end of the lease, due at, died at, done at.
 # `named_until` is 0 until a delivery is named to a task engine, and again after it was claimed.
 # `lost` says that the last run never reported.
-# Bodies are apart: states change in small rows, many to a page, and a body goes with its row.
+# Bodies are apart: states change in small rows, many to a page, and a body goes with its row. So does the trace.
 _SCHEMA_1: Final = """
 CREATE TABLE delivery (
     seq INTEGER PRIMARY KEY,
@@ -49,7 +49,7 @@ CREATE TABLE delivery (
     failures TEXT,
     handlers TEXT
 );
-CREATE TABLE body (seq INTEGER PRIMARY KEY, content BLOB NOT NULL);
+CREATE TABLE body (seq INTEGER PRIMARY KEY, content BLOB NOT NULL, trace TEXT);
 CREATE TABLE counter (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     seq INTEGER NOT NULL,

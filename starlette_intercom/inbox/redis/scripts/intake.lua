@@ -3,7 +3,8 @@
 local unfinished
 
 operations.accept = function()
-  local id, topic, group, created_at, body, bound = take(), take(), take(), take(), take(), take_number()
+  local id, topic, group, created_at, body, trace = take(), take(), take(), take(), take(), take()
+  local bound = take_number()
   local key = base .. 'delivery:' .. id
   if call('EXISTS', key) == 1 then return 0 end
   local completed_at = call('ZSCORE', base .. 'done', id)
@@ -22,6 +23,7 @@ operations.accept = function()
   local member = string.format('%0' .. DIGITS .. 'd', call('INCR', base .. 'arrivals')) .. id
   local state = group == '' and 'waiting' or 'held'
   call('HSET', key, 'member', member, 'state', state, 'topic', topic, 'first_seen', now, 'body', body)
+  if trace ~= '' then call('HSET', key, 'trace', trace) end
   call('ZADD', base .. state, now, member)
   made_ready = 1
   if group ~= '' then
@@ -83,9 +85,10 @@ operations.claim = function()
       local shown = string.format('%.0f', fencing)
       call('HSET', delivery.key, 'fencing', shown)
       call('HDEL', delivery.key, 'lost')
-      local fields = call('HMGET', delivery.key, 'first_seen', 'done', 'failures', 'body')
+      local fields = call('HMGET', delivery.key, 'first_seen', 'done', 'failures', 'body', 'trace')
       claims[#claims + 1] = {
         id, attempt, shown, delivery.lost or '', fields[1], fields[2] or '', fields[3] or '', fields[4],
+        fields[5] or '',
       }
       call('SET', base .. 'fencing', shown)
       fencing = fencing + 1
