@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import httpx
@@ -45,6 +45,7 @@ from starlette_intercom import (
     Unhandled,
 )
 from starlette_intercom import steps as every_step
+from starlette_intercom.observers import Observers
 from starlette_intercom.testing import FakeIntercom, IntercomKit
 from tests.asgi import call, deliver
 from tests.factories import SECRET, TOPIC, Headers, envelope, headers_of
@@ -376,6 +377,30 @@ async def test_an_observer_that_raises_hurts_nothing(recorder: Recorder, caplog:
     ]
 
 
+def test_an_interrupt_ends_the_process_all_the_same() -> None:
+    class Interrupting:
+        def observe(self, step: Step, /) -> None:
+            raise KeyboardInterrupt
+
+        def traceparent(self) -> str | None:
+            raise KeyboardInterrupt
+
+    observers = Observers([Interrupting()])
+    with pytest.raises(KeyboardInterrupt):
+        observers.tell(Received())
+    with pytest.raises(KeyboardInterrupt):
+        observers.traceparent()
+
+
+def test_the_first_tracer_that_has_a_trace_decides() -> None:
+    class Idle(Recorder):
+        def traceparent(self) -> str | None:
+            return None
+
+    assert Observers([Recorder(), Idle(), Tracing()]).traceparent() == TRACE
+    assert Observers([Idle()]).traceparent() is None
+
+
 async def test_a_trace_comes_back_with_each_attempt() -> None:
     tracing = Tracing()
     stage = Stage()
@@ -388,7 +413,7 @@ async def test_a_trace_comes_back_with_each_attempt() -> None:
 
     intercom.webhooks.open()
     await deliver(intercom.webhooks, envelope())
-    stage.observers = cast("Any", intercom)._observers
+    stage.observers = Observers([tracing])
     stage.restart()
     await stage.work()
     stage.clock.now += 60

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from starlette.applications import Starlette
 
-from starlette_intercom import Intercom, MemoryInbox, Notification, Reject
+from starlette_intercom import Intercom, MemoryInbox, Notification, Reject, Step
 from starlette_intercom.testing import sample, signed
 from tests.handling.faulty import FaultyInbox
 from tests.handling.kit import TOPIC, until
@@ -76,7 +76,19 @@ async def test_nothing_private_is_ever_logged_or_answered(watch: Watch) -> None:
     def failing_key(notification: Notification) -> str:
         raise ValueError("a reason")
 
-    intercom = Intercom(SECRET, access_token=TOKEN, inbox=inbox, dedupe_key=failing_key, serialize_by=failing_key)
+    class Keeping:
+        def observe(self, step: Step, /) -> None:
+            told.append(step)
+
+    told: list[Step] = []
+    intercom = Intercom(
+        SECRET,
+        access_token=TOKEN,
+        inbox=inbox,
+        dedupe_key=failing_key,
+        serialize_by=failing_key,
+        observers=[Keeping()],
+    )
 
     class Contact(msgspec.Struct):
         age: int
@@ -113,8 +125,10 @@ async def test_nothing_private_is_ever_logged_or_answered(watch: Watch) -> None:
         await until(lambda: inbox.calls.count("bury") == 2)
         letters = await intercom.dead_letters.list()
         shown = repr(letters) + repr(intercom) + str(vars(intercom)) + repr(await intercom.stats())
+        shown += repr(told)
     assert len(letters) == 2
     assert watch.text
+    assert told
     for private in (SECRET, TOKEN, PAYLOAD, *signatures):
         assert private not in watch.text
         assert private not in answers

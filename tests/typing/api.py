@@ -21,12 +21,17 @@ from starlette_intercom import (
     Intercom,
     IntercomMiddleware,
     Notification,
+    Observer,
+    Started,
     Stats,
+    Step,
     StoredNotification,
+    Tracer,
     VerifiedBody,
     VerifiedNotification,
     get_intercom,
 )
+from starlette_intercom.otel import OpenTelemetryObserver
 
 
 class Contact(msgspec.Struct):
@@ -113,6 +118,26 @@ async def people(request: Request) -> None:
     assert_type(await found.dead_letters.replay("id"), bool)
     assert_type(await found.dead_letters.replay_all(), int)
 
+
+class Counting:
+    def observe(self, step: Step, /) -> None:
+        if isinstance(step, Started):
+            assert_type(step.waited, float)
+            assert_type(step.trace, str | None)
+            step.waited = 0.0  # type: ignore[misc]
+
+
+class Deaf:
+    def listen(self, step: Step, /) -> None: ...
+
+
+counting: Observer = Counting()
+tracing: Tracer = OpenTelemetryObserver()
+not_tracing: Tracer = Counting()  # type: ignore[assignment]
+Intercom("secret", observers=[counting, tracing])
+Intercom("secret", observers=[Deaf()])  # type: ignore[list-item]
+Intercom("secret", observers=counting)  # type: ignore[arg-type]
+EventsClient(access_token="token", observers=(counting,))
 
 app = Starlette(middleware=[Middleware(IntercomMiddleware, intercom=intercom, path="/webhooks/intercom")])
 Starlette(lifespan=intercom.lifespan)
