@@ -71,6 +71,8 @@ class Intercom(HandlerRegistry):
         drain_timeout: seconds that running handlers get to finish when the app stops.
         observers: hear what becomes of each notification, delivery and event; :mod:`starlette_intercom.steps` says
             of what. ``events=`` of your own has its own.
+        dead_letter_retention: seconds after which dead letters are erased; None keeps them until they are replayed,
+            purged or forgotten.
 
     Raises:
         ConfigurationError: an option is missing or out of its range; the sentence says what to do.
@@ -96,12 +98,15 @@ class Intercom(HandlerRegistry):
         lease: float = LEASE,
         drain_timeout: float = DRAIN_TIMEOUT,
         observers: Sequence[Observer] = (),
+        dead_letter_retention: float | None = None,
     ) -> None:
         super().__init__()
         if not 1 <= lease < float("inf"):
             raise ConfigurationError("lease is in seconds and must be at least 1.")
         if not 0 <= drain_timeout < float("inf"):
             raise ConfigurationError("drain_timeout is in seconds and must not be negative.")
+        if dead_letter_retention is not None and not 0 < dead_letter_retention < float("inf"):
+            raise ConfigurationError("dead_letter_retention is in seconds and must be positive, or None.")
         self.inbox = inbox if isinstance(inbox, Inbox) else inbox_from_url(inbox)
         self.runner = TaskGroupRunner() if runner is None else runner
         self.runner.bind(self.lifespan)
@@ -126,6 +131,7 @@ class Intercom(HandlerRegistry):
         self.health_endpoint = HealthEndpoint(self.health)
         self._lease = lease
         self._drain_timeout = drain_timeout
+        self._dead_letter_retention = dead_letter_retention
         self._started: _Start | None = None
         self._seen_unhandled: set[str] = set()
 
@@ -186,6 +192,28 @@ class Intercom(HandlerRegistry):
     async def health(self) -> Health:
         """Return whether notifications are taken, the inbox is reachable and deliveries are processed."""
         return await health_of(self.inbox, accepting=self.webhooks.accepting, runner_alive=self.runner.alive)
+
+    async def forget(self, contact_id: str) -> int:
+        """Erase what the inbox holds about a contact: every delivery whose item has this value anywhere.
+
+        What waits is not handled any more, a run that is under way is stopped when its lease would be renewed, and
+        dead letters are gone. Their keys
+        stay known, so that no copy brings the payload back. Completed deliveries have no payload. What the contact's
+        events in the outbox say, and what your handlers stored, is not touched.
+
+        Args:
+            contact_id: Intercom's id of the contact; or any other value that stands for it, such as an email address.
+
+        Returns:
+            How many deliveries were erased.
+
+        Raises:
+            ConfigurationError: the value is empty, which would fit what has nothing to do with the contact.
+            InboxUnavailable: the inbox cannot be reached; some may be erased already, so call it again.
+        """
+        if not contact_id:
+            raise ConfigurationError("forget() needs the id of a contact.")
+        return await self.inbox.forget(contact_id)
 
     @asynccontextmanager
     async def lifespan(self, app: Any) -> AsyncIterator[dict[str, Any]]:
@@ -286,6 +314,10 @@ class Intercom(HandlerRegistry):
             await anyio.sleep(_TIDY_INTERVAL)
             try:
                 await self.inbox.tidy()
+                if self._dead_letter_retention is not None:
+                    purged = await self.inbox.purge(older_than=self._dead_letter_retention)
+                    if purged:
+                        logger.warning(messages.dead_letters_expired(purged))
             except Exception as error:  # an inbox that is away is tidied later
                 logger.warning(messages.inbox_unreachable(error))
 

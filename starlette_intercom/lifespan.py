@@ -71,6 +71,8 @@ class LifespanResponder:
         self._answered = False  # the app has said how its start-up went
         self._over = False  # the app has been told to stop, or has failed to start
         self._failure: Exception | None = None  # why ours failed to start
+        self._last: Message | None = None  # what the app said last, kept until nothing of ours is left
+        self._app_scope = anyio.CancelScope()
 
     async def run(self) -> None:
         """Serve the lifespan connection.
@@ -81,9 +83,12 @@ class LifespanResponder:
         self._startup = await self._receive()
         async with anyio.create_task_group() as group:
             raised = await self._run(group)
+        # The server hears the end only now: then it ends the process, or cancels this task.
         if self._failure is not None:
             failure = f"{type(self._failure).__name__}: {self._failure}"
             await self._send({"type": "lifespan.startup.failed", "message": failure})
+        elif self._last is not None:
+            await self._send(self._last)
         if raised is not None:  # kept out of the group, which would wrap it
             raise raised
 
@@ -104,7 +109,8 @@ class LifespanResponder:
 
     async def _run_app(self) -> None:
         try:
-            await self._app(self._scope, self._receive_for_app, self._send_for_app)
+            with self._app_scope:
+                await self._app(self._scope, self._receive_for_app, self._send_for_app)
         except Exception:
             if self._answered:
                 raise
@@ -116,6 +122,9 @@ class LifespanResponder:
             await self._send_for_app({"type": "lifespan.shutdown.complete"})
 
     async def _receive_for_app(self) -> Message:
+        if self._last is not None:  # it listens on after its end, which would hold up the server
+            self._app_scope.cancel()
+            await anyio.sleep_forever()
         if self._startup is not None and not self._answered:
             message, self._startup = self._startup, None
             return message
@@ -137,11 +146,11 @@ class LifespanResponder:
             except Exception as error:
                 self._failure = error
                 return
+            await self._send(message)
         else:
             self._answered = self._over = True
-            # Before the server hears of it: then it ends the process, or cancels this task.
+            self._last = message
             await self._let_go()
-        await self._send(message)
 
     async def _let_go(self) -> None:
         with anyio.CancelScope(shield=True):

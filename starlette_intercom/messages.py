@@ -120,6 +120,11 @@ def buried(id: str, topic: str, handlers: tuple[str, ...], error: str) -> str:
     )
 
 
+def dead_letters_expired(count: int) -> str:
+    """Dead letters were older than they may become."""
+    return f"{count} dead letters were older than dead_letter_retention and were erased."
+
+
 def lease_lost(id: str, topic: str) -> str:
     """A run was overtaken; what it did may be done again by another."""
     return f"Delivery {id} ({topic!r}): the lease was lost, so this run was stopped and another one owns it now."

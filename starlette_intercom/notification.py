@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Never, Self, T
 import msgspec
 
 from .errors import InvalidNotification
-from .payload import decode_as
+from .payload import decode_as, has_value
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
@@ -169,6 +169,10 @@ class Notification(Generic[ItemT]):
             InvalidNotification: the item does not fit; the error names the field.
         """
         return decode_as(self._envelope.data.item, kind, field="data.item")
+
+    def mentions(self, value: str) -> bool:
+        """Tell whether ``value`` stands anywhere in ``data.item``: the id of a contact, say, or an email address."""
+        return has_value(self._envelope.data.item, value)
 
     def with_item(self, item: OtherT) -> StoredNotification[OtherT]:
         """Return the same notification with its item converted."""

@@ -61,6 +61,23 @@ def decode_as(raw: bytes | msgspec.Raw, kind: type[T], *, field: str) -> T:
         raise InvalidNotification(f"{field}: not valid JSON", field=field) from None
 
 
+def has_value(raw: bytes | msgspec.Raw, value: str) -> bool:
+    """Tell whether a text is one of the values in some JSON, at any depth; numbers count as their digits."""
+    try:
+        unseen = [_decoder(object).decode(raw)]
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        return value.encode("utf-8", "surrogatepass") in bytes(raw)  # rather once too often
+    while unseen:
+        found = unseen.pop()
+        if isinstance(found, dict):
+            unseen.extend(found.values())
+        elif isinstance(found, list):
+            unseen.extend(found)
+        elif (isinstance(found, str) and found == value) or (type(found) is int and str(found) == value):
+            return True
+    return False
+
+
 def _decode_pydantic(raw: bytes | msgspec.Raw, model: Any, field: str) -> Any:
     try:
         return model.model_validate_json(bytes(raw))

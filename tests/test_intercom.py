@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 
 from starlette_intercom import (
     ConfigurationError,
+    Delivery,
     EventsClient,
     InboxUnavailable,
     Intercom,
@@ -24,6 +25,7 @@ from starlette_intercom import (
     get_intercom,
 )
 from starlette_intercom.testing import sample, signed
+from starlette_intercom.testing.conformance_model import VirtualClock
 from tests.handling.faulty import FaultyInbox
 from tests.handling.kit import TOPIC, until
 
@@ -53,6 +55,8 @@ async def deliver(intercom: Intercom, topic: str = TOPIC, secret: str = SECRET, 
         ({"inbox": 5}, "inbox must be a URL"),
         ({"region": "mars", "access_token": "token"}, "region"),
         ({"events": EventsClient(access_token="token"), "access_token": "token"}, "Give either"),
+        ({"dead_letter_retention": 0}, "dead_letter_retention is in seconds"),
+        ({"dead_letter_retention": float("nan")}, "dead_letter_retention"),
         ({"max_body_size": 0}, "max_body_size"),
         ({"read_timeout": 0}, "read_timeout"),
         ({"max_concurrent_reads": 0}, "max_concurrent_reads"),
@@ -271,6 +275,53 @@ async def test_it_tidies_up_whatever_the_inbox_does(
     async with Intercom(SECRET, inbox=inbox).lifespan(Starlette()):
         await until(lambda: inbox.calls.count("tidy") > 3)
     assert caplog.text.count("cannot be reached") == 2
+
+
+async def test_dead_letters_are_erased_when_they_are_old(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("starlette_intercom.intercom._TIDY_INTERVAL", 0.001)
+    clock = VirtualClock()
+    intercom = Intercom(SECRET, inbox=MemoryInbox(clock=clock), dead_letter_retention=3600)
+
+    @intercom.on(TOPIC, retries=0)
+    async def fail(notification: Notification) -> None:
+        raise ZeroDivisionError
+
+    async with intercom.lifespan(Starlette()):
+        await deliver(intercom)
+        while not (await intercom.stats()).dead:
+            await anyio.sleep(0.001)
+        await anyio.sleep(0.01)
+        assert (await intercom.stats()).dead == 1
+        clock.advance(3600)
+        with anyio.fail_after(5):
+            while (await intercom.stats()).dead:
+                await anyio.sleep(0.001)
+    assert "1 dead letters were older than dead_letter_retention" in caplog.text
+
+
+async def test_what_is_about_a_contact_is_forgotten_on_request() -> None:
+    intercom = Intercom(SECRET)
+    runs: list[str] = []
+    started = anyio.Event()
+
+    @intercom.on(TOPIC)
+    async def linger(notification: Notification, delivery: Delivery) -> None:
+        runs.append(delivery.id)
+        started.set()
+        await anyio.sleep(0.1)
+
+    async with intercom.lifespan(Starlette()):
+        about_them: dict[str, Any] = {"id": "notif_1", "item.contacts": {"contacts": [{"id": "6123"}]}}
+        await deliver(intercom, **about_them)
+        await started.wait()
+        assert await intercom.forget("612") == 0
+        assert await intercom.forget("6123") == 1
+        assert (await deliver(intercom, **about_them)).json() == {"received": True, "duplicate": True}
+        with pytest.raises(ConfigurationError, match="needs the id"):
+            await intercom.forget("")
+    assert len(runs) == 1
 
 
 async def test_a_users_own_key_and_group() -> None:

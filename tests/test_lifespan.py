@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -152,6 +153,38 @@ async def test_an_app_whose_lifespan_breaks_while_it_serves() -> None:
     with pytest.raises(ZeroDivisionError):
         await run(breaks, journal)
     assert journal == ["open", "start", "startup.complete", "drain", "close"]
+
+
+async def listens_on(scope: Scope, receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+
+
+async def test_an_app_that_listens_on_after_its_end_holds_nothing_up() -> None:
+    journal: list[str] = []
+    await run(listens_on, journal)
+    assert journal == ["open", "start", "startup.complete", "drain", "close", "shutdown.complete"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_server_may_cancel_the_lifespan_as_soon_as_it_hears_of_its_end() -> None:
+    """Hypercorn does, and on Python 3.12 and newer it is quick enough to have ended its worker with a traceback."""
+    incoming = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    over = asyncio.Event()
+
+    async def receive() -> Message:
+        return incoming.pop(0)
+
+    async def send(message: Message) -> None:
+        if message["type"] == "lifespan.shutdown.complete":
+            over.set()
+
+    app = IntercomMiddleware(starlette([]), intercom=Intercom(SECRET))
+    task = asyncio.ensure_future(app({"type": "lifespan", "state": {}}, receive, send))
+    await over.wait()
+    task.cancel()
+    await task
 
 
 async def test_a_server_that_raises_when_it_hears_of_a_failure_gets_its_own_error_back() -> None:

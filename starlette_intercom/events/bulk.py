@@ -173,6 +173,7 @@ class OutcomeStream:
         try:
             return await self._outcomes.receive()
         except anyio.EndOfStream:
+            self._close()  # not left to __del__: in a cycle with the error, the streams inside might go first
             if self._ending.error is not None:
                 raise self._ending.error from None
             raise StopAsyncIteration from None

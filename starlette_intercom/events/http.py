@@ -79,7 +79,7 @@ def base_address(region: str, base_url: str | None) -> str:
     return base_url.rstrip("/")
 
 
-def request_headers(access_token: str, api_version: str) -> dict[str, str]:
+def request_headers(access_token: str, api_version: str) -> httpx.Headers:
     """Make the headers of every request.
 
     Args:
@@ -87,7 +87,7 @@ def request_headers(access_token: str, api_version: str) -> dict[str, str]:
         api_version: the version of Intercom's API that is asked for.
 
     Returns:
-        The headers.
+        The headers, of a type that does not show the token.
 
     Raises:
         ConfigurationError: the token or the version cannot be sent in a header.
@@ -98,13 +98,15 @@ def request_headers(access_token: str, api_version: str) -> dict[str, str]:
         raise ConfigurationError("access_token contains spaces or characters that no token has; was it cut or quoted?")
     if not api_version.isascii() or not api_version.isprintable():
         raise ConfigurationError("api_version takes a version of Intercom's API, such as '2.16'.")
-    return {
-        "Authorization": f"Bearer {access_token}",
-        "Intercom-Version": api_version,
-        "Accept": "application/json",
-        "Content-Type": "application/json",
-        "User-Agent": f"starlette-intercom/{__version__}",
-    }
+    return httpx.Headers(
+        {
+            "Authorization": f"Bearer {access_token}",
+            "Intercom-Version": api_version,
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+            "User-Agent": f"starlette-intercom/{__version__}",
+        }
+    )
 
 
 def own_client(headers: Mapping[str, str], timeout: float) -> httpx.AsyncClient:

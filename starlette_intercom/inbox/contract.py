@@ -4,7 +4,7 @@ A delivery goes through these states::
 
     accept ──> waiting ──claim──> running ──complete──> done (key kept, payload erased)
                   ^                  │ │
-                  │ release, lease   │ └────bury──────> dead (kept until replay or purge)
+                  │ release, lease   │ └────bury──────> dead (kept until replay, purge or forget)
                   │ ran out          │                    │
                   ├──────────────────┤                    │
                   │    retry         v                    │
@@ -325,6 +325,17 @@ class Inbox(ABC):
             topic: only of this topic.
             handler: only those in which this handler failed for good.
             older_than: only those that died at least so many seconds ago.
+
+        Returns:
+            How many.
+        """
+
+    @abstractmethod
+    async def forget(self, value: str) -> int:
+        """Erase every delivery whose item mentions ``value``, unless it is completed and has no payload any more.
+
+        Their keys stay known as if they had been completed, so that no copy brings the payload back. A run that is
+        under way has lost its lease. What is accepted while this works may be left.
 
         Returns:
             How many.

@@ -188,11 +188,7 @@ class MemoryInbox(Inbox):
 
     async def complete(self, claim: Claim) -> None:
         """Keep the key, forget the payload."""
-        record = self._held(claim)
-        self._remove(record)
-        self._completed[record.id] = self._clock()
-        if len(self._completed) > _MAX_KEYS:
-            del self._completed[next(iter(self._completed))]
+        self._finish(self._held(claim))
 
     async def retry(self, claim: Claim, *, after: float, done: frozenset[str], failures: tuple[Failure, ...]) -> None:
         """Schedule the next attempt."""
@@ -270,6 +266,13 @@ class MemoryInbox(Inbox):
         found = [record for record in self._dead(id, topic, handler) if record.until <= newest]
         for record in found:
             self._remove(record)
+        return len(found)
+
+    async def forget(self, value: str) -> int:
+        """Erase what mentions a value."""
+        found = [record for record in self._records.values() if record.notification.mentions(value)]
+        for record in found:
+            self._finish(record)
         return len(found)
 
     async def stats(self) -> Stats:
@@ -369,6 +372,13 @@ class MemoryInbox(Inbox):
             self._offer_first(group)
         else:
             del self._groups[record.group]
+
+    def _finish(self, record: _Record) -> None:
+        """Keep the key only."""
+        self._remove(record)
+        self._completed[record.id] = self._clock()
+        if len(self._completed) > _MAX_KEYS:
+            del self._completed[next(iter(self._completed))]
 
     def _remove(self, record: _Record) -> None:
         del self._records[record.id]

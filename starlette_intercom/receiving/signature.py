@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal, Never, TypeAlias
 
 import msgspec
@@ -50,6 +50,39 @@ SecretsLike: TypeAlias = "str | Sequence[str] | Mapping[str, str] | Secrets"
 """One secret, several, or several by name."""
 
 
+class _Key:
+    """One secret, as a variable that can be shown: tracebacks with the locals of each frame pass through here."""
+
+    __slots__ = ("_begun", "_secret")
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self._begun: dict[str, tuple[_Hash, _Hash]] = {}
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    def digits(self, body: bytes, algorithm: str) -> str:
+        """Return the hexadecimal digits of the HMAC of a body, by the definition in RFC 2104.
+
+        The two hashes that depend on the key alone are begun once and copied for each body.
+        """
+        inner, outer = self._begun.get(algorithm) or self._begin(algorithm)
+        message, mac = inner.copy(), outer.copy()
+        message.update(body)
+        mac.update(message.digest())
+        return mac.hexdigest()
+
+    def _begin(self, algorithm: str) -> tuple[_Hash, _Hash]:
+        block = 64  # bytes, of SHA-1 and SHA-256
+        key = self._secret if len(self._secret) <= block else hashlib.new(algorithm, self._secret).digest()
+        inner, outer = (
+            hashlib.new(algorithm, bytes(byte ^ pad for byte in key.ljust(block, b"\0"))) for pad in (0x36, 0x5C)
+        )
+        self._begun[algorithm] = inner, outer
+        return inner, outer
+
+
 class Secrets:
     """The secrets that may have signed a request, by name; never shown in a repr, a pickle or a traceback's locals.
 
@@ -62,12 +95,11 @@ class Secrets:
         ConfigurationError: there is none, or one is empty or no text.
     """
 
-    __slots__ = ("_by_name", "_keyed")
+    __slots__ = ("_by_name",)
 
     def __init__(self, secrets: SecretsLike) -> None:
-        self._keyed: dict[str, dict[str, tuple[_Hash, _Hash]]] = {}
         if isinstance(secrets, Secrets):
-            self._by_name: dict[str, bytes] = secrets._by_name
+            self._by_name: dict[str, _Key] = secrets._by_name
             return
         if isinstance(secrets, str):
             secrets = [secrets]
@@ -89,16 +121,9 @@ class Secrets:
                 raise ConfigurationError(
                     f"The client secret {name!r} is empty: anybody could sign with it. Is its variable set?"
                 )
-        self._by_name = {name: _encoded(secret) for name, secret in secrets.items()}
+        self._by_name = {name: _Key(_encoded(secret)) for name, secret in secrets.items()}
 
-    def keyed(self, algorithm: str) -> Iterable[tuple[str, tuple[_Hash, _Hash]]]:
-        """Return for each name the inner and the outer hash of its HMAC, which have taken in the key."""
-        keyed = self._keyed.get(algorithm)
-        if keyed is None:
-            keyed = self._keyed[algorithm] = {name: _keyed(key, algorithm) for name, key in self._by_name.items()}
-        return keyed.items()
-
-    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+    def __iter__(self) -> Iterator[tuple[str, _Key]]:
         return iter(self._by_name.items())
 
     def __len__(self) -> int:
@@ -120,7 +145,9 @@ def sign(body: bytes, secret: str | bytes, scheme: SignatureScheme = HUB_SIGNATU
     key = _encoded(secret) if isinstance(secret, str) else secret
     if not key.strip():
         raise ConfigurationError("The secret is empty: anybody could sign with it.")
-    return scheme.prefix + hmac.digest(key, body, scheme.algorithm).hex()
+    masked = _Key(key)
+    del key, secret  # a body of the wrong type raises below, and the traceback may show what is here
+    return scheme.prefix + masked.digits(body, scheme.algorithm)
 
 
 def has_shape(header: bytes, scheme: SignatureScheme = HUB_SIGNATURE) -> bool:
@@ -154,32 +181,18 @@ def verify(
         header = header.encode("utf-8", "replace")
     if not has_shape(header, scheme):
         return None
-    return signer_of(body, header, Secrets(secrets), scheme)
+    secrets = Secrets(secrets)  # hides them, should anything raise from here on
+    return signer_of(body, header, secrets, scheme)
 
 
 def signer_of(body: bytes, header: bytes, secrets: Secrets, scheme: SignatureScheme) -> str | None:
     """Do the same as :func:`verify` with a header whose shape was checked."""
     given = header[len(scheme.prefix) :]
     matched = None
-    for name, (inner, outer) in secrets.keyed(scheme.algorithm):
-        # HMAC by its definition: the two hashes that depend on the key alone are copied instead of computed again.
-        mac, message = outer.copy(), inner.copy()
-        message.update(body)
-        mac.update(message.digest())
-        if hmac.compare_digest(mac.hexdigest().encode(), given):
+    for name, key in secrets:
+        if hmac.compare_digest(key.digits(body, scheme.algorithm).encode(), given):
             matched = name
     return matched
-
-
-def _keyed(key: bytes, algorithm: str) -> tuple[_Hash, _Hash]:
-    """Begin the inner and the outer hash of an HMAC (RFC 2104)."""
-    block = 64  # bytes, of SHA-1 and SHA-256
-    if len(key) > block:
-        key = hashlib.new(algorithm, key).digest()
-    inner, outer = (
-        hashlib.new(algorithm, bytes(byte ^ pad for byte in key.ljust(block, b"\0"))) for pad in (0x36, 0x5C)
-    )
-    return inner, outer
 
 
 def _encoded(secret: str) -> bytes:

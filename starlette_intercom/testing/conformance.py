@@ -238,6 +238,35 @@ class InboxConformance(ABC):
             assert [claim.delivery.id for claim in await inbox.claim(9, lease=_LEASE)] == ["3"]
 
     @pytest.mark.anyio
+    async def test_a_contact_is_forgotten_in_every_state(self) -> None:
+        """No payload that mentions it is left, its copies bring none back, and other deliveries are as they were."""
+        async with self.opened() as (inbox, _):
+            for key in ("running", "scheduled", "dead", "done", "waiting"):
+                await inbox.accept(notification_for("5f1e"), key=key)
+                if key == "waiting":
+                    break
+                (claim,) = await inbox.claim(1, lease=_LEASE)
+                if key == "scheduled":
+                    await inbox.retry(claim, after=5, done=_NOTHING, failures=())
+                elif key == "dead":
+                    await inbox.bury(claim, handlers=("h",), done=_NOTHING, failures=())
+                elif key == "done":
+                    await inbox.complete(claim)
+                else:
+                    running = claim
+            await inbox.accept(notification_for("other"), key="other")
+            assert await inbox.forget("nobody") == 0
+            assert await inbox.forget("5f1e") == 4
+            assert await inbox.forget("5f1e") == 0
+            with pytest.raises(LeaseLost):
+                await inbox.complete(running)
+            stats = await inbox.stats()
+            assert (stats.waiting, stats.running, stats.scheduled, stats.dead, stats.done) == (1, 0, 0, 0, 5)
+            for key in ("running", "scheduled", "dead", "done", "waiting"):
+                assert not await inbox.accept(notification_for("5f1e"), key=key)
+            assert [claim.delivery.id for claim in await inbox.claim(9, lease=_LEASE)] == ["other"]
+
+    @pytest.mark.anyio
     async def test_wait_returns_when_something_becomes_ready(self) -> None:
         """Nobody waits for long beside something that can be claimed."""
         async with self.opened() as (inbox, _):

@@ -251,6 +251,14 @@ class InboxMachine(RuleBasedStateMachine):
         for record in expected:
             del self.model.records[record.key]
 
+    @rule(key=_KEYS)
+    def forget(self, key: str) -> None:
+        """Erase what mentions a contact, in whatever state it is; the item of a notification mentions its key."""
+        expected = [one for one in self.model.records.values() if one.key == key and one.state != "done"]
+        assert self.run(self.inbox.forget, key) == len(expected)
+        for record in expected:
+            record.state, record.at = "done", self.clock()
+
     @rule()
     def look_at_dead_letters(self) -> None:
         """Compare everything that people see of them."""

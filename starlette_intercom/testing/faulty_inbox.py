@@ -18,7 +18,7 @@ ResultT = TypeVar("ResultT")
 InboxFault = Literal["down", "lost", "hang"]
 Operation = Literal[
     "open", "accept", "claim", "renew", "mark", "complete", "retry", "release", "bury", "dispatch", "list_dead",
-    "get_dead", "replay", "purge", "stats", "tidy",
+    "get_dead", "replay", "purge", "forget", "stats", "tidy",
 ]  # fmt: skip
 
 
@@ -150,6 +150,10 @@ class FaultyInbox(Inbox):
         return await self._pass(
             "purge", lambda: self._inbox.purge(id=id, topic=topic, handler=handler, older_than=older_than)
         )
+
+    async def forget(self, value: str) -> int:
+        """Pass it on."""
+        return await self._pass("forget", lambda: self._inbox.forget(value))
 
     async def stats(self) -> Stats:
         """Pass it on."""

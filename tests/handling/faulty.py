@@ -108,6 +108,9 @@ class FaultyInbox(Inbox):
     async def purge(self, **what: Any) -> int:
         return await self._call("purge", lambda: self.inbox.purge(**what))
 
+    async def forget(self, value: str) -> int:
+        return await self._call("forget", lambda: self.inbox.forget(value))
+
     async def stats(self) -> Stats:
         return await self._call("stats", self.inbox.stats)
 

@@ -13,7 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from ...errors import ConfigurationError, InboxFull, LeaseLost
-from ...notification import VerifiedNotification
+from ...notification import StoredNotification, VerifiedNotification
 from ..contract import RETENTION, Claim, DeadLetter, Failure, Inbox, Stats
 from .fields import claim_of, letter_of, progress_of, shown, to_bytes, to_text
 from .lane import Argument, Lane
@@ -235,6 +235,20 @@ class RedisInbox(Inbox):
             count += await self._record.perform("purge", older_than or 0.0, *fitting, len(ids), *ids)
         return count
 
+    async def forget(self, value: str) -> int:
+        """Erase what mentions a value, a few at a time."""
+        count = 0
+        for ids in _in_chunks(await self._record.perform("kept_ids")):
+            bodies = await self._record.perform("bodies", len(ids), *ids)
+            found = [
+                one
+                for one, body in zip(ids, bodies, strict=True)
+                if body and StoredNotification.read(body).mentions(value)
+            ]
+            if found:
+                count += await self._record.perform("forget", len(found), *found)
+        return count
+
     async def stats(self) -> Stats:
         """Return how the inbox stands."""
         waiting, running, scheduled, dead, done, oldest = await self._record.perform("stats")
@@ -269,12 +283,15 @@ class RedisInbox(Inbox):
 
     async def _dead_ids(self, limit: int = 0) -> Iterable[Sequence[bytes]]:
         """Return the ids of all dead letters, or of the latest, the latest first; as many at a time as go together."""
-        ids: Sequence[bytes] = await self._record.perform("dead_ids", limit)
-        return (ids[start : start + _LOOKED_AT_TOGETHER] for start in range(0, len(ids), _LOOKED_AT_TOGETHER))
+        return _in_chunks(await self._record.perform("dead_ids", limit))
 
     async def _disconnect(self) -> None:
         if self._url is not None:
             await self._client.aclose()
+
+
+def _in_chunks(ids: Sequence[bytes]) -> Iterable[Sequence[bytes]]:
+    return (ids[start : start + _LOOKED_AT_TOGETHER] for start in range(0, len(ids), _LOOKED_AT_TOGETHER))
 
 
 def _connect(url: str, timeout: float) -> Client:

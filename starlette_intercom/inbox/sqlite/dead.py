@@ -11,6 +11,7 @@ from ...notification import StoredNotification
 from ..contract import DeadLetter, Stats
 from .owners import Owner
 from .rows import delete_bodies, failures_of, names_of
+from .schema import State
 from .transaction import Transaction, as_json
 from .writer import Operation
 
@@ -24,6 +25,10 @@ _VACUUM_PAGES = 500
 _REVIVE = """
 UPDATE delivery SET state = CASE WHEN grp IS NULL THEN 0 ELSE 3 END, at = ?, attempt = 0, lost = 0, named_until = 0,
 failures = NULL, handlers = NULL WHERE seq IN (SELECT value FROM json_each(?))
+"""
+_FORGET = """
+UPDATE delivery SET state = 5, at = ?, lost = 0, done = NULL, failures = NULL, handlers = NULL
+WHERE seq IN (SELECT value FROM json_each(?))
 """
 _STATS = """
 SELECT
@@ -122,6 +127,35 @@ class Purge(Operation[int]):
             purge.result = len(seqs)
 
 
+class Forget(Operation[int]):
+    """Erase deliveries whatever their state, and keep their keys; gives how many were not completed.
+
+    Args:
+        seqs: which.
+    """
+
+    __slots__ = ("seqs",)
+    rank = 9
+
+    def __init__(self, seqs: list[int]) -> None:
+        self.seqs = seqs
+
+    @classmethod
+    def perform(cls, transaction: Transaction, operations: Sequence[Forget]) -> None:
+        """Erase for one caller after the other."""
+        for forget in operations:
+            rows = transaction.connection.execute(
+                "SELECT seq, state, grp FROM delivery WHERE state <> 5 AND seq IN (SELECT value FROM json_each(?))",
+                (as_json(forget.seqs),),
+            ).fetchall()
+            seqs = [seq for seq, _, _ in rows]
+            transaction.connection.execute(_FORGET, (transaction.now, as_json(seqs)))
+            delete_bodies(transaction, seqs)
+            transaction.unfinished -= sum(state < State.DEAD for _, state, _ in rows)
+            transaction.touch([(group,) for _, _, group in rows])
+            forget.result = len(rows)
+
+
 class Tidy(Operation[bool]):
     """Free what dead processes hold, forget completed deliveries, shorten the file; gives whether there is more to do.
 
@@ -178,6 +212,24 @@ def list_dead(connection: sqlite3.Connection, which: Filter, *, limit: int) -> l
         )
         for key, its_topic, body, handlers, done, failures, attempts, first_seen, died_at in rows
     ]
+
+
+def find_mentions(connection: sqlite3.Connection, value: str, *, after: int) -> tuple[list[int], int | None]:
+    """Look through the next bodies for a value.
+
+    Args:
+        connection: for reading.
+        value: what to look for.
+        after: look at what was accepted after this one.
+
+    Returns:
+        Which mention it, and the last that was looked at; None at the end.
+    """
+    rows = connection.execute(
+        "SELECT seq, content FROM body WHERE seq > ? ORDER BY seq LIMIT ?", (after, CHUNK)
+    ).fetchall()
+    found = [seq for seq, content in rows if StoredNotification.read(content).mentions(value)]
+    return found, rows[-1][0] if rows else None
 
 
 def read_stats(connection: sqlite3.Connection, *, now: float) -> Stats:

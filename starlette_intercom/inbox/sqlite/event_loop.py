@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -82,5 +83,7 @@ class _TrioLoop:
 
 def running_loop() -> EventLoop:
     """Return the event loop that runs this task."""
-    trio = sys.modules.get("trio")
-    return _TrioLoop() if trio is not None and trio.lowlevel.in_trio_task() else _AsyncioLoop()
+    if "trio" in sys.modules:
+        with suppress(RuntimeError):  # imported, but not what runs us
+            return _TrioLoop()
+    return _AsyncioLoop()

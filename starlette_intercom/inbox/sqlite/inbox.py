@@ -7,6 +7,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +18,7 @@ import anyio.to_thread
 from ...errors import ConfigurationError, InboxUnavailable
 from ...notification import VerifiedNotification
 from ..contract import RETENTION, Claim, DeadLetter, Failure, Inbox, Stats
-from .dead import Filter, Purge, Replay, Tidy, list_dead, read_stats
+from .dead import Filter, Forget, Purge, Replay, Tidy, find_mentions, list_dead, read_stats
 from .file import DatabaseFile
 from .intake import Accept, Dispatch, Take
 from .outcomes import Change, Complete, Renew
@@ -207,6 +208,17 @@ class SQLiteInbox(Inbox):
         while purged := await self._perform(Purge(walk)):
             total += purged
         return total
+
+    async def forget(self, value: str) -> int:
+        """Erase what mentions a value, a few at a time."""
+        total, last = 0, 0
+        while True:
+            found, end = await self._read(partial(find_mentions, value=value, after=last))
+            if found:
+                total += await self._perform(Forget(found))
+            if end is None:
+                return total
+            last = end
 
     async def stats(self) -> Stats:
         """Return how the inbox stands."""

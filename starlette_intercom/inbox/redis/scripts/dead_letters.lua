@@ -56,3 +56,34 @@ operations.purge = function()
   end
   return purged
 end
+
+-- Payloads, to find those that are to be forgotten; these may be of any state.
+
+operations.kept_ids = function()
+  local ids = {}
+  for _, state in ipairs({'waiting', 'held', 'named', 'running', 'scheduled', 'dead'}) do
+    for _, member in ipairs(call('ZRANGE', base .. state, 0, -1)) do ids[#ids + 1] = id_of(member) end
+  end
+  return ids
+end
+
+operations.bodies = function()
+  local bodies = {}
+  for i, id in ipairs(take_list()) do bodies[i] = call('HGET', base .. 'delivery:' .. id, 'body') end
+  return bodies
+end
+
+operations.forget = function()
+  local forgotten = 0
+  for _, id in ipairs(take_list()) do
+    local delivery = load(id)
+    if delivery then
+      call('DEL', delivery.key)
+      leave_state(delivery)
+      if delivery.state ~= 'dead' then leave_group(delivery) end
+      call('ZADD', base .. 'done', now, id)
+      forgotten = forgotten + 1
+    end
+  end
+  return forgotten
+end
