@@ -202,9 +202,10 @@ class Inbox(ABC):
 
     @abstractmethod
     async def wait(self, timeout: float) -> None:
-        """Return when a claim may find something that the last claim did not, at the latest after ``timeout`` seconds.
+        """Return when there may be what the last claim or dispatch did not find, or after ``timeout`` seconds.
 
-        May return early without reason. Returns at once if something became ready after the last claim began.
+        May return early without reason. Returns at once if something became ready after the last claim or dispatch
+        began.
         """
 
     @abstractmethod

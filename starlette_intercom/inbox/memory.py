@@ -92,7 +92,7 @@ class MemoryInbox(Inbox):
         self._timers: list[tuple[float, int, str]] = []  # by id, so that they keep no payload of what is completed
         self._numbers = itertools.count(1)
         self._changed = anyio.Event()
-        self._news = False  # something became ready since the last claim began
+        self._news = False  # something became ready since the last claim or dispatch began
 
     async def open(self) -> None:
         """Begin to serve; what an earlier start of the same object left is still there."""
@@ -221,6 +221,7 @@ class MemoryInbox(Inbox):
 
     async def dispatch(self, limit: int, *, again_after: float) -> Sequence[str]:
         """Name deliveries that are ready."""
+        self._news = False
         now = self._clock()
         self._pass_time(now)
         names: list[str] = []
@@ -230,6 +231,7 @@ class MemoryInbox(Inbox):
             if record.state is _WAITING and record.named_at + again_after <= now and self._may_run(record):
                 record.named_at = now
                 names.append(record.id)
+        self._news = len(names) >= limit  # there may be more
         return names
 
     async def list_dead(

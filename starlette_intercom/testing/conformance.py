@@ -297,6 +297,21 @@ class InboxConformance(ABC):
             assert await inbox.claim(1, lease=_LEASE)
 
     @pytest.mark.anyio
+    async def test_wait_loses_no_wake_up_for_who_dispatches(self) -> None:
+        """The same for who names deliveries instead of claiming them."""
+        async with self.opened() as (inbox, _):
+            assert not await inbox.dispatch(1, again_after=60)
+            for key in "ab":
+                await inbox.accept(notification_for(key), key=key)
+            named: list[str] = []
+            with anyio.fail_after(20):
+                for _ in range(2):
+                    await inbox.wait(60)
+                    named += await inbox.dispatch(1, again_after=60)
+            assert sorted(named) == ["a", "b"]
+            assert not await inbox.dispatch(1, again_after=60)
+
+    @pytest.mark.anyio
     async def test_a_key_may_be_any_text(self) -> None:
         """Keys are data, also where they look like something else."""
         async with self.opened() as (inbox, _):

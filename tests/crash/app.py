@@ -1,13 +1,18 @@
 """The app that is killed: it writes down each run and each completion, and can kill itself at a named point.
 
-``KILL_AT`` is ``point:n``: SIGKILL when the n-th passage of that point is reached.
+``KILL_AT`` is ``point:n``: SIGKILL when the n-th passage of that point is reached. ``KILL_REDIS_AT`` is the same for
+Redis, whose process id is in the file ``REDIS_PID``. With ``TASKIQ``, the URL of a broker, the handlers run in workers
+of taskiq: ``taskiq worker tests.crash.app:broker``.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -16,20 +21,31 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from starlette_intercom import Delivery, Intercom, IntercomMiddleware, Notification, TaskGroupRunner
+from starlette_intercom import Delivery, Intercom, IntercomMiddleware, Notification, Runner, TaskGroupRunner
 
-POINT, _, COUNT = os.environ.get("KILL_AT", ":0").partition(":")
+KILL_AT = os.environ.get("KILL_AT", ":0")
+KILL_REDIS_AT = os.environ.get("KILL_REDIS_AT", ":0")
 LEDGER = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-passages = 0
+passages: Counter[str] = Counter()
 
 
 def passing(point: str) -> None:
-    global passages
-    if point == POINT:
-        passages += 1
-        if passages == int(COUNT):
-            os.kill(os.getpid(), signal.SIGKILL)
+    passages[point] += 1
+    here = f"{point}:{passages[point]}"
+    if here == KILL_REDIS_AT:
+        kill_redis(point)
+    if here == KILL_AT:
+        os.killpg(0, signal.SIGKILL)
+
+
+def kill_redis(point: str) -> None:
+    file = Path(os.environ["REDIS_PID"])
+    taken = file.with_name(f"killed-{point}")
+    with suppress(FileNotFoundError):  # somebody else has killed it
+        pid = int(file.read_text())
+        file.rename(taken)
+        os.kill(pid, signal.SIGKILL)
 
 
 def note(what: str, delivery: Delivery) -> None:
@@ -50,11 +66,35 @@ def with_points(
     return called
 
 
-intercom = Intercom("secret", inbox=os.environ["INTERCOM_INBOX"], lease=2, runner=TaskGroupRunner(20))
+runner: Runner = TaskGroupRunner(20)
+if "TASKIQ" in os.environ:
+    from taskiq_redis import RedisStreamBroker
+
+    from starlette_intercom.handling.taskiq import TaskiqRunner
+
+    broker = RedisStreamBroker(
+        os.environ["TASKIQ"], maxlen=10_000, unacknowledged_lock_timeout=5, xread_block=200, idle_timeout=2000
+    )
+    runner = TaskiqRunner(broker, again_after=3)
+    given: Any = runner
+    given._give = with_points(given._give, "named-not-given", "given")
+intercom = Intercom("secret", inbox=os.environ["INTERCOM_INBOX"], lease=2, runner=runner)
 inbox: Any = intercom.inbox
 inbox.accept = with_points(inbox.accept, "before-accept", "accepted-not-answered")
-inbox.claim = with_points(inbox.claim, None, "claimed")
+start, claim = inbox.open, inbox.claim
 complete = with_points(inbox.complete, "handled-not-completed", None)
+
+
+async def start_and_note() -> None:
+    await start()
+    os.write(LEDGER, f"started {os.getpgrp()} 0\n".encode())
+
+
+async def claim_and_pass(limit: int, **options: Any) -> Any:
+    claims = await claim(limit, **options)
+    if claims:
+        passing("claimed")
+    return claims
 
 
 async def complete_and_note(claim: Any) -> None:
@@ -63,7 +103,7 @@ async def complete_and_note(claim: Any) -> None:
     note("done", claim.delivery)
 
 
-inbox.complete = complete_and_note
+inbox.open, inbox.claim, inbox.complete = start_and_note, claim_and_pass, complete_and_note
 if hasattr(inbox, "_file"):  # SQLite: also within the transaction, when all is written and nothing committed
     commit = inbox._file.commit
 

@@ -1,6 +1,10 @@
 """Servers that are killed under load, and the account of what they were given and what became of it.
 
 python -m tests.crash.harness --kills 200 --notifications 20000
+python -m tests.crash.harness --redis --workers 2 --kills 200
+python -m tests.crash.harness --redis --taskiq --workers 2 --kills 200
+
+With Redis, a server of its own is killed as well, every few seconds.
 """
 
 from __future__ import annotations
@@ -9,16 +13,13 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import random
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 
 import msgspec
@@ -26,79 +27,12 @@ import msgspec
 from starlette_intercom import Inbox, VerifiedBody, VerifiedNotification
 from starlette_intercom.inbox.urls import inbox_from_url
 from starlette_intercom.testing import sample, signed
+from tests.redis_process import RedisProcess
 
-ROOT = Path(__file__).parent.parent.parent
-POINTS = (
-    "before-accept",
-    "before-commit",
-    "accepted-not-answered",
-    "claimed",
-    "in-handler",
-    "handled-not-completed",
-    "completed",
-    "any-time",
-)
+from .account import Account
+from .processes import ALONE, ANY_TIME, WEB, WEB_OF_TASKIQ, WORKER, WORKER_OF_TASKIQ, KilledRedis, Process
+
 CONNECTIONS = 16
-
-
-@dataclass
-class Account:
-    """What happened."""
-
-    sent: int = 0
-    answers: int = 0
-    answered: set[str] = field(default_factory=set)
-    refused: Counter[int] = field(default_factory=Counter)
-    kills: Counter[str] = field(default_factory=Counter)
-    runs: Counter[str] = field(default_factory=Counter)
-    completions: Counter[str] = field(default_factory=Counter)
-    leases: Counter[tuple[str, str]] = field(default_factory=Counter)
-    unknown: set[str] = field(default_factory=set)
-    unfinished: int = 0
-    dead: int = 0
-
-    @property
-    def lost(self) -> set[str]:
-        """Answered with 200, and then neither handled nor known."""
-        return {key for key in self.answered if not self.runs[key]} | self.unknown
-
-    @property
-    def doubled(self) -> set[str]:
-        """Completed more than once: two runs held a valid lease."""
-        twice = {key for key, count in self.completions.items() if count > 1}
-        return twice | {key for (key, _), count in self.leases.items() if count > 1}
-
-    def __str__(self) -> str:
-        again = sum(self.runs.values()) - len(self.runs)
-        return (
-            f"notifications {self.sent}, answered with 200 {len(self.answered)} ({self.answers} copies), "
-            f"other answers (0: none) {dict(self.refused)}\n"
-            f"kills {self.kills.total()}: {dict(sorted(self.kills.items()))}\n"
-            f"handled {len(self.runs)}, run again {again}, dead {self.dead}, unfinished {self.unfinished}\n"
-            f"lost {len(self.lost)}, with two valid leases {len(self.doubled)}"
-        )
-
-
-class Server:
-    """One process under uvicorn, started again each time it dies."""
-
-    def __init__(self, url: str, ledger: Path) -> None:
-        self._environ = {**os.environ, "INTERCOM_INBOX": url, "LEDGER": str(ledger), "PYTHONPATH": str(ROOT)}
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-
-    def start(self, plan: str) -> None:
-        options = ["--port", str(self.port), "--no-access-log", "--log-level", "error"]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "tests.crash.app:app", *options],
-            cwd=ROOT,
-            env={**self._environ, "KILL_AT": plan},
-            stderr=subprocess.DEVNULL,
-        )
-
-    async def ended(self) -> int:
-        return await asyncio.to_thread(self.process.wait)
 
 
 async def post(port: int, request: bytes) -> int:
@@ -135,16 +69,30 @@ class Trial:
 
     Args:
         url: the inbox, on which all servers work.
-        kills: how many.
+        kills: how many processes; Redis comes on top, every few seconds.
         notifications: at least how many; more are sent while kills are left.
         seed: of all that is random.
         processes: how many servers.
         copies: how often each notification is sent, at the same time, each to any of the servers.
         ledger: a file for the servers to write to.
+        workers: how many processes beside the servers work on the inbox.
+        redis: the server that has the inbox, to be killed as well.
+        taskiq: the workers are those of taskiq, with its broker on the same Redis, and the servers run no handlers.
     """
 
     def __init__(
-        self, url: str, *, kills: int, notifications: int, seed: int, processes: int, copies: int, ledger: Path
+        self,
+        url: str,
+        *,
+        kills: int,
+        notifications: int,
+        seed: int,
+        processes: int,
+        copies: int,
+        ledger: Path,
+        workers: int = 0,
+        redis: RedisProcess | None = None,
+        taskiq: bool = False,
     ) -> None:
         self.account = Account()
         self._copies = copies
@@ -153,48 +101,94 @@ class Trial:
         self._notifications = notifications
         self._random = random.Random(seed)
         self._ledger = ledger
-        self._servers = [Server(url, ledger) for _ in range(processes)]
-        self._planned = 0
-        self._stopping = False
+        self._redis = None if redis is None else KilledRedis(redis)
+        environ = {"INTERCOM_INBOX": url, "LEDGER": str(ledger)}
+        if self._redis is not None:
+            environ["REDIS_PID"] = str(self._redis.file)
+        if taskiq:
+            environ["TASKIQ"] = url
+        web = WEB_OF_TASKIQ if taskiq else WEB if workers else ALONE
+        self._servers = [Process(web, environ) for _ in range(processes)]
+        worker = WORKER_OF_TASKIQ if taskiq else WORKER
+        self._workers = [Process(worker, environ) for _ in range(workers)]
+        roles = {process.role: cycle(process.role.points) for process in self._all}
+        self._points: dict[str, Iterator[str]] = {role.name: points for role, points in roles.items()}
+        shares = [kills // len(self._all) + (number < kills % len(self._all)) for number in range(len(self._all))]
+        self._shares = dict(zip(self._all, shares, strict=True))
+        self._killed = 0
+        self._stopping = asyncio.Event()
+
+    @property
+    def _all(self) -> list[Process]:
+        return [*self._servers, *self._workers]
 
     async def run(self) -> Account:
-        keepers = [asyncio.create_task(self._keep(server)) for server in self._servers]
         try:
-            await asyncio.gather(*(self._until_up(server) for server in self._servers))
-            await asyncio.gather(*(self._send() for _ in range(CONNECTIONS)))
-            await self._wait_until_worked_off()
+            async with asyncio.timeout(120 + 5 * self._kills), asyncio.TaskGroup() as keepers:
+                for process in self._all:
+                    keepers.create_task(self._keep(process))
+                keepers.create_task(self._keep_redis())
+                await asyncio.gather(*(self._until_up(server) for server in self._servers))
+                await asyncio.gather(*(self._send() for _ in range(CONNECTIONS)))
+                await self._wait_until_worked_off()
+                self._stopping.set()
+                for process in self._all:
+                    process.process.send_signal(signal.SIGTERM)
         finally:
-            self._stopping = True
-            for server in self._servers:
-                server.process.send_signal(signal.SIGTERM)
-            await asyncio.gather(*keepers)
+            for process in self._all:
+                process.kill()
         await self._audit(inbox_from_url(self._url))
         return self.account
 
-    async def _keep(self, server: Server) -> None:
-        while not self._stopping:
-            point = None
-            if self._planned < self._kills:
-                point = POINTS[self._planned % len(POINTS)]
-                self._planned += 1
-            number = self._random.randint(1, 40)
-            server.start(f"{point}:{number}" if point else ":0")
-            if point == "any-time":
+    async def _keep(self, process: Process) -> None:
+        point = None
+        while not self._stopping.is_set():
+            if point is None and self._shares[process]:
+                point = next(self._points[process.role.name])
+                self._shares[process] -= 1
+            process.start(f"{point}:{self._number()}" if point else ":0", self._redis_plan(process))
+            if point == ANY_TIME:
                 await asyncio.sleep(0.4 + self._random.random())
-                server.process.kill()
-            returncode = await server.ended()
+                process.kill()
+            returncode = await process.ended()
+            process.kill()  # what is left of its group
             if point and returncode == -signal.SIGKILL:
-                self.account.kills[point] += 1
-            elif point:
-                raise AssertionError(f"A server ended with {returncode}, and was not killed at {point}.")
+                self.account.kills[process.role.label(point)] += 1
+                self._killed += 1
+                point = None
+            elif not self._stopping.is_set() and (self._redis is None or self._has_started(process)):
+                raise AssertionError(f"A {process.role.name} process ended with {returncode}, and was not killed.")
 
-    async def _until_up(self, server: Server) -> None:
+    async def _keep_redis(self) -> None:
+        """Start Redis again whenever it dies; kill it at any time where nobody does it at a named point."""
+        if self._redis is None or not self._kills:
+            return
+        while self._killed < self._kills:
+            point = await self._redis.killed(within=2 + 2 * self._random.random())
+            self.account.kills[f"redis {point}"] += 1
+            await asyncio.sleep(self._random.random() / 2)
+            await self._redis.start()
+
+    def _number(self) -> int:
+        return self._random.randint(1, 40)
+
+    def _redis_plan(self, process: Process) -> str:
+        if self._redis is None or self._random.random() < 0.5:
+            return ":0"
+        named = [point for point in process.role.points if point != ANY_TIME]
+        return f"{self._random.choice(named)}:{self._number()}"
+
+    def _has_started(self, process: Process) -> bool:
+        """Whether it was past the point where a process without its inbox gives up, to be started again."""
+        return f"started {process.process.pid} 0\n" in self._ledger.read_text()
+
+    async def _until_up(self, server: Process) -> None:
         while not self._kills and await stats_of(server.port) is None:
             await asyncio.sleep(0.05)
 
     async def _send(self) -> None:
         account = self.account
-        while account.sent < self._notifications or account.kills.total() < self._kills:
+        while account.sent < self._notifications or self._killed < self._kills:
             account.sent += 1
             notification = sample("conversation.user.created", id=f"notif_{account.sent}")
             request = signed(notification, "secret")
@@ -226,13 +220,7 @@ class Trial:
             await asyncio.sleep(0.1)
 
     async def _audit(self, inbox: Inbox) -> None:
-        for line in self._ledger.read_text().splitlines():
-            what, key, fencing = line.split()
-            if what == "run":
-                self.account.runs[key] += 1
-                self.account.leases[key, fencing] += 1
-            else:
-                self.account.completions[key] += 1
+        self.account.read(self._ledger.read_text())
         await inbox.open()
         try:
             for key in self.account.answered:
@@ -244,7 +232,18 @@ class Trial:
             await inbox.close()
 
 
-def crash_test(url: str, *, kills: int, notifications: int, seed: int, processes: int = 2, copies: int = 1) -> Account:
+def crash_test(
+    url: str,
+    *,
+    kills: int,
+    notifications: int,
+    seed: int,
+    processes: int = 2,
+    copies: int = 1,
+    workers: int = 0,
+    redis: RedisProcess | None = None,
+    taskiq: bool = False,
+) -> Account:
     """Run one trial."""
     with tempfile.TemporaryDirectory() as folder:
         trial = Trial(
@@ -255,27 +254,37 @@ def crash_test(url: str, *, kills: int, notifications: int, seed: int, processes
             processes=processes,
             copies=copies,
             ledger=Path(folder) / "ledger",
+            workers=workers,
+            redis=redis,
+            taskiq=taskiq,
         )
         return asyncio.run(trial.run())
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inbox", help="its URL; a SQLite file of its own where not given")
+    parser.add_argument("--redis", action="store_true", help="a Redis of its own, which is killed as well")
+    parser.add_argument("--taskiq", action="store_true", help="with --redis: the workers are those of taskiq")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--notifications", type=int, default=20_000)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--copies", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        redis = stack.enter_context(RedisProcess(Path(folder))) if chosen.redis else None
         account = crash_test(
-            chosen.inbox or f"sqlite:///{folder}/inbox.db",
+            redis.url if redis else chosen.inbox or f"sqlite:///{folder}/inbox.db",
             kills=chosen.kills,
             notifications=chosen.notifications,
             seed=chosen.seed,
             processes=chosen.processes,
             copies=chosen.copies,
+            workers=chosen.workers,
+            redis=redis,
+            taskiq=chosen.taskiq,
         )
     print(account)  # noqa: T201 - a command
     return 1 if account.lost or account.doubled or account.unfinished else 0

@@ -23,7 +23,8 @@ COMMANDS = {
 
 
 def test_every_app_has_a_command() -> None:
-    made = {path for path in EXAMPLES.rglob("*.py") if re.search(r"^(app =|def create_app)", path.read_text(), re.M)}
+    alone = (path for path in EXAMPLES.rglob("*.py") if path.parent.name != "scale_out")  # which needs Redis
+    made = {path for path in alone if re.search(r"^(app =|def create_app)", path.read_text(), re.M)}
     told = {path.parent / "app.py" if path.name == "__init__.py" else path for path in COMMANDS.values()}
     assert made == told
 

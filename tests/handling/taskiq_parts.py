@@ -10,6 +10,7 @@ import anyio
 import msgspec
 from taskiq import AsyncBroker
 from taskiq_aio_pika import AioPikaBroker, Exchange, Queue
+from taskiq_nats import PullBasedJetStreamBroker
 from taskiq_redis import RedisStreamBroker
 
 from starlette_intercom import Backoff, Delivery, Intercom, Notification
@@ -35,6 +36,14 @@ def broker_of(settings: Settings) -> AsyncBroker:
             exchange=Exchange(name=settings.queue),
             task_queues=[Queue(name=settings.queue)],
             dead_letter_queue=Queue(name=f"{settings.queue}.dead"),
+        )
+    if settings.broker_url.startswith("nats"):
+        return PullBasedJetStreamBroker(
+            settings.broker_url,
+            subject=settings.queue,
+            stream_name=settings.queue,
+            durable=settings.queue,
+            pull_consume_timeout=0.2,
         )
     return RedisStreamBroker(
         settings.broker_url,

@@ -1,4 +1,4 @@
-"""Handlers in the workers of taskiq: over Redis Streams and over RabbitMQ, with real workers that are killed."""
+"""Handlers in the workers of taskiq: over Redis Streams, NATS and RabbitMQ, with real workers that are killed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from uuid import uuid4
 import aio_pika
 import anyio
 import msgspec
+import nats
 import pytest
 from taskiq import InMemoryBroker
 from taskiq.events import TaskiqEvents
@@ -24,6 +25,7 @@ from taskiq_redis import RedisStreamBroker
 from starlette_intercom import Backoff, ConfigurationError, Intercom, MemoryInbox
 from starlette_intercom.handling.taskiq import TASK_NAME, TaskiqRunner
 from starlette_intercom.testing.conformance_model import notification_for
+from tests.nats_process import nats_process
 from tests.redis_process import RedisProcess, require_redis
 
 from .taskiq_parts import TOPIC, Settings, broker_of, build
@@ -46,7 +48,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
         yield process
 
 
-@pytest.fixture(params=["redis", "rabbitmq"])
+@pytest.fixture(params=["redis", "nats", "rabbitmq"])
 async def settings(request: pytest.FixtureRequest, server: RedisProcess, tmp_path: Path) -> AsyncIterator[Settings]:
     """A broker of each kind, with an empty queue and an empty inbox."""
     name = f"starlette-intercom-{uuid4()}"
@@ -54,6 +56,10 @@ async def settings(request: pytest.FixtureRequest, server: RedisProcess, tmp_pat
     server.client().flushall()
     if request.param == "redis":
         yield Settings(server.url, inbox_url, name, str(tmp_path / "log"))
+        return
+    if request.param == "nats":
+        with nats_process(tmp_path) as url:
+            yield Settings(url, inbox_url, name, str(tmp_path / "log"))
         return
     try:
         socket.create_connection(("127.0.0.1", 5672), timeout=2).close()
@@ -174,6 +180,14 @@ async def test_what_the_broker_lost_is_handed_out_again(settings: Settings, serv
 async def _lose_all(settings: Settings, server: RedisProcess) -> bool:
     if settings.broker_url.startswith("redis"):
         return bool(server.client().xtrim(settings.queue, maxlen=0, approximate=False))
+    if settings.broker_url.startswith("nats"):
+        async with await nats.connect(settings.broker_url) as client:
+            stream = client.jetstream()
+            try:
+                found = (await stream.stream_info(settings.queue)).state.messages
+            except nats.js.errors.NotFoundError:
+                return False
+            return bool(found) and await stream.purge_stream(settings.queue)
     async with await aio_pika.connect(settings.broker_url) as connection:
         channel = await connection.channel()
         try:

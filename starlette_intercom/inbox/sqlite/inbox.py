@@ -74,9 +74,9 @@ class SQLiteInbox(Inbox):
         self._busy_timeout = busy_timeout
         self._file = DatabaseFile(self._path, busy_timeout=busy_timeout)
         self._writer: Writer | None = None
-        # Counts what became ready; a claim that left nothing behind notes the count it began at.
+        # Counts what became ready; a claim or dispatch that left nothing behind notes the count at which it began.
         self._made_ready = 0
-        self._claimed_at = -1
+        self._looked_at = -1
         self._next_due = math.inf
         self._woken = anyio.Event()
 
@@ -92,7 +92,7 @@ class SQLiteInbox(Inbox):
         """Open the file: create or migrate it, and free what dead processes had claimed."""
         if self._writer is not None:
             return
-        self._claimed_at = -1
+        self._looked_at = -1
         self._next_due = math.inf
         self._woken = anyio.Event()
         self._readers = anyio.CapacityLimiter(2)
@@ -121,13 +121,13 @@ class SQLiteInbox(Inbox):
         taken = await self._perform(Take(limit, lease, None if ids is None else tuple(ids)))
         if ids is None:
             # A full claim may have left something behind.
-            self._claimed_at = began_at if len(taken) < limit else -1
+            self._looked_at = began_at if len(taken) < limit else -1
         return [claim_of(fencing, row) for fencing, row in taken]
 
     async def wait(self, timeout: float) -> None:
         """Return when there may be something to claim; twice a second also for what other processes wrote."""
         until_due = self._next_due - self._clock()
-        if self._claimed_at != self._made_ready or until_due <= 0:
+        if self._looked_at != self._made_ready or until_due <= 0:
             self._next_due = math.inf
             await anyio.lowlevel.checkpoint()
             return
@@ -171,7 +171,10 @@ class SQLiteInbox(Inbox):
 
     async def dispatch(self, limit: int, *, again_after: float) -> Sequence[str]:
         """Name deliveries that are ready."""
-        return await self._perform(Dispatch(limit, again_after))
+        began_at = self._made_ready
+        names = await self._perform(Dispatch(limit, again_after))
+        self._looked_at = began_at if len(names) < limit else -1
+        return names
 
     async def list_dead(
         self, *, topic: str | None = None, handler: str | None = None, limit: int = 100
