@@ -13,7 +13,7 @@ from tests.crash.harness import crash_test
 from tests.redis_process import RedisProcess, require_redis
 
 
-@pytest.mark.parametrize(("taskiq", "kills"), [(False, 10), (True, 4)], ids=["workers", "taskiq"])
+@pytest.mark.parametrize(("taskiq", "kills"), [(False, 6), (True, 4)], ids=["workers", "taskiq"])
 def test_nothing_is_lost_when_servers_workers_and_redis_are_killed(
     taskiq: bool, kills: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

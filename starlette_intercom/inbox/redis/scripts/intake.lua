@@ -84,16 +84,16 @@ operations.claim = function()
       local attempt = call('HINCRBY', delivery.key, 'attempt', 1)
       local shown = string.format('%.0f', fencing)
       call('HSET', delivery.key, 'fencing', shown)
-      call('HDEL', delivery.key, 'lost')
+      if delivery.lost then call('HDEL', delivery.key, 'lost') end
       local fields = call('HMGET', delivery.key, 'first_seen', 'done', 'failures', 'body', 'trace')
       claims[#claims + 1] = {
         id, attempt, shown, delivery.lost or '', fields[1], fields[2] or '', fields[3] or '', fields[4],
         fields[5] or '',
       }
-      call('SET', base .. 'fencing', shown)
       fencing = fencing + 1
     end
   end
+  if #claims > 0 then call('SET', base .. 'fencing', string.format('%.0f', fencing - 1)) end
   if any == '1' and #claims < limit then made_ready = 0 end -- nothing is left of it
   return {exact(until_due()), claims}
 end
