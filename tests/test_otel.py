@@ -309,11 +309,12 @@ def test_the_rest_is_counted(here: Telemetry) -> None:
     observe(Interrupted(id="1", topic=TOPIC, handler="h", attempt=1, seconds=1))
     observe(EventSent(name="placed-order", seconds=0.2))
     observe(EventFailed(name="placed-order", error="ContactNotFound"))
-    observe(RateReported(limit=1667, remaining=1600))
     assert here.counts("intercom.deliveries.dead") == [({"topic": "other", "handler": "(none)"}, 1)]
     assert [labels["outcome"] for labels, _ in here.counts("intercom.handler.runs")] == ["crashed", "interrupted"]
     ((_, sent),) = here.histogram("intercom.event.duration")
     assert sent.count == 1
     assert here.counts("intercom.events.failed") == [({"error.type": "ContactNotFound"}, 1)]
+    observe(RateReported(limit=1667, remaining=1600))  # older SDKs show a gauge once: in the next collection
     assert here.counts("intercom.rate_window.limit") == [({}, 1667)]
+    observe(RateReported(limit=1667, remaining=1600))
     assert here.counts("intercom.rate_window.remaining") == [({}, 1600)]
