@@ -159,7 +159,7 @@ class Intercom(HandlerRegistry):
             options["client_secret"] = [secret for secret in secrets if secret]
         for option in ("access_token", "inbox", "region"):
             value = environ.get(f"INTERCOM_{option.upper()}")
-            if value:
+            if value and not (option == "access_token" and "events" in options):  # a client of one's own has its own
                 options.setdefault(option, value)
         return cls(**options)
 
@@ -197,9 +197,8 @@ class Intercom(HandlerRegistry):
         """Erase what the inbox holds about a contact: every delivery whose item has this value anywhere.
 
         What waits is not handled any more, a run that is under way is stopped when its lease would be renewed, and
-        dead letters are gone. Their keys
-        stay known, so that no copy brings the payload back. Completed deliveries have no payload. What the contact's
-        events in the outbox say, and what your handlers stored, is not touched.
+        dead letters are gone. Their keys stay known, so that no copy brings the payload back. Completed deliveries
+        have no payload. What the contact's events in the outbox say, and what your handlers stored, is not touched.
 
         Args:
             contact_id: Intercom's id of the contact; or any other value that stands for it, such as an email address.

@@ -95,7 +95,7 @@ class BodyReader:
         read = _Read(deadline)
         self._reads[read] = None
         if len(self._reads) > self._max_concurrent_reads:
-            self._evict_oldest()
+            self._evict_oldest(by=read)
         try:
             body = await self._receive_all(receive, read)
         finally:
@@ -140,15 +140,16 @@ class BodyReader:
                 read.size += len(chunk)
                 self._buffered += len(chunk)
                 while self._buffered > self._max_buffered:  # so there are several: it holds four of the largest
-                    self._evict_oldest()
+                    self._evict_oldest(by=read)
             if read not in self._reads:  # had to make room; the cancellation itself may come a few messages later
                 raise Refused(TRY_LATER, "too many slow bodies at once", unread=True)
             buffer += chunk
 
-    def _evict_oldest(self) -> None:
+    def _evict_oldest(self, *, by: _Read) -> None:
         oldest = next(iter(self._reads))
         self._forget(oldest)
-        oldest.deadline.cancel()
+        if oldest is not by:  # that one sees it by itself: cancelling the running task would hit its answer
+            oldest.deadline.cancel()
 
     def _forget(self, read: _Read) -> None:
         if read in self._reads:

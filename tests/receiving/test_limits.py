@@ -100,6 +100,25 @@ async def test_beyond_the_limit_the_slowest_body_makes_room() -> None:
             group.cancel_scope.cancel()
 
 
+async def test_a_body_that_makes_room_for_itself_is_answered_in_peace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest body is the one that is too much: nothing of its end may hit the sending of its answer."""
+    guard = SignatureGuard(nothing, secrets=SECRET, read_timeout=30)
+    monkeypatch.setattr(guard._reader, "_max_buffered", 10)
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"x" * 20, "more_body": True}
+
+    async def slow_send(message: Message) -> None:
+        await anyio.sleep(0.01)
+        sent.append(message)
+
+    await guard(http_scope(headers=[signature(b"")]), receive, slow_send)
+    await anyio.sleep(0.01)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert sent[0]["status"] == 503
+
+
 async def test_bodies_together_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     guard = SignatureGuard(nothing, secrets=SECRET, read_timeout=30)
     reader = guard._reader

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
@@ -26,7 +27,7 @@ ResultT = TypeVar("ResultT")
 _BATCH = 512
 
 
-class Operation(Generic[ResultT]):
+class Operation(ABC, Generic[ResultT]):
     """One call that waits for its place in a transaction.
 
     Attributes:
@@ -44,9 +45,9 @@ class Operation(Generic[ResultT]):
     waiter: Waiter
 
     @classmethod
+    @abstractmethod
     def perform(cls, transaction: Transaction, operations: Sequence[Self]) -> None:
         """Perform all operations of this class in a transaction, and set ``result`` or ``error`` of each."""
-        raise NotImplementedError
 
 
 class Writer:
