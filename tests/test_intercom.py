@@ -24,8 +24,7 @@ from starlette_intercom import (
     TaskGroupRunner,
     get_intercom,
 )
-from starlette_intercom.testing import sample, signed
-from starlette_intercom.testing.conformance_model import VirtualClock
+from starlette_intercom.testing import Clock, sample, signed
 from tests.handling.faulty import FaultyInbox
 from tests.handling.kit import TOPIC, until
 
@@ -281,7 +280,7 @@ async def test_dead_letters_are_erased_when_they_are_old(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("starlette_intercom.intercom._TIDY_INTERVAL", 0.001)
-    clock = VirtualClock()
+    clock = Clock()
     intercom = Intercom(SECRET, inbox=MemoryInbox(clock=clock), dead_letter_retention=3600)
 
     @intercom.on(TOPIC, retries=0)

@@ -25,8 +25,9 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from ..errors import InboxFull, LeaseLost
 from ..inbox.contract import Claim, Failure, Inbox
+from .clock import Clock
 from .conformance_machine import InboxMachine
-from .conformance_model import VirtualClock, notification_for
+from .conformance_model import notification_for
 
 _NOTHING: frozenset[str] = frozenset()
 _LEASE = 30.0
@@ -46,23 +47,23 @@ class InboxConformance(ABC):
     retention = 7 * 24 * 3600.0
 
     @abstractmethod
-    def make_inbox(self, clock: VirtualClock, *, max_unfinished: int = 1000) -> Inbox:
+    def make_inbox(self, clock: Clock, *, max_unfinished: int = 1000) -> Inbox:
         """Return an inbox that is not open yet, on an empty store, which tells the time by ``clock``."""
 
-    async def restart(self, inbox: Inbox, clock: VirtualClock) -> Inbox:
+    async def restart(self, inbox: Inbox, clock: Clock) -> Inbox:
         """Stop an inbox and return one on the same store, open. Durable ones should make a new object here."""
         await inbox.close()
         await inbox.open()
         return inbox
 
-    async def advance(self, inbox: Inbox, clock: VirtualClock, seconds: float) -> None:
+    async def advance(self, inbox: Inbox, clock: Clock, seconds: float) -> None:
         """Let time pass. For an inbox whose server has the clock, tell the server here."""
         clock.advance(seconds)
 
     @asynccontextmanager
-    async def opened(self, *, max_unfinished: int = 1000) -> AsyncIterator[tuple[Inbox, VirtualClock]]:
+    async def opened(self, *, max_unfinished: int = 1000) -> AsyncIterator[tuple[Inbox, Clock]]:
         """Have an open inbox with its clock."""
-        clock = VirtualClock()
+        clock = Clock()
         inbox = self.make_inbox(clock, max_unfinished=max_unfinished)
         await inbox.open()
         try:

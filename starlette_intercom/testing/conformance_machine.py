@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from ..errors import LeaseLost
 from ..inbox.contract import Claim, Failure, Inbox
-from .conformance_model import Model, Record, VirtualClock, notification_for
+from .clock import Clock
+from .conformance_model import Model, Record, notification_for
 
 ResultT = TypeVar("ResultT")
 
@@ -29,15 +30,15 @@ class Store(Protocol):
 
     retention: float
 
-    def make_inbox(self, clock: VirtualClock, *, max_unfinished: int = 1000) -> Inbox:
+    def make_inbox(self, clock: Clock, *, max_unfinished: int = 1000) -> Inbox:
         """Return a new inbox on an empty store."""
         ...
 
-    async def restart(self, inbox: Inbox, clock: VirtualClock) -> Inbox:
+    async def restart(self, inbox: Inbox, clock: Clock) -> Inbox:
         """Return an open inbox on the same store."""
         ...
 
-    async def advance(self, inbox: Inbox, clock: VirtualClock, seconds: float) -> None:
+    async def advance(self, inbox: Inbox, clock: Clock, seconds: float) -> None:
         """Let time pass."""
         ...
 
@@ -59,7 +60,7 @@ class InboxMachine(RuleBasedStateMachine):
         super().__init__()
         self._portal_context = start_blocking_portal(self.backend)
         self._portal = self._portal_context.__enter__()
-        self.clock = VirtualClock()
+        self.clock = Clock()
         self.inbox = self.store.make_inbox(self.clock)
         self.model = Model()
         self.claims: list[Claim] = []

@@ -10,21 +10,6 @@ from ..inbox.contract import Claim, Failure
 from ..notification import VerifiedBody, VerifiedNotification
 
 
-class VirtualClock:
-    """A clock that stands still until it is told to go on."""
-
-    def __init__(self, now: float = 1_750_000_000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        """Return the time in Unix seconds."""
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now += seconds
-
-
 def notification_for(
     key: str, *, topic: str = "contact.created", created_at: int = 1_700_000_000
 ) -> VerifiedNotification:

@@ -8,8 +8,8 @@ import pytest
 
 from starlette_intercom.inbox.contract import Inbox
 from starlette_intercom.inbox.redis import RedisInbox
+from starlette_intercom.testing import Clock
 from starlette_intercom.testing.conformance import InboxConformance
-from starlette_intercom.testing.conformance_model import VirtualClock
 from tests.redis_process import RedisProcess
 
 _numbers = count()
@@ -26,11 +26,11 @@ class TestRedisInbox(InboxConformance):
     def _server(self, shared_redis: RedisProcess) -> None:
         self.server = shared_redis
 
-    def make_inbox(self, clock: VirtualClock, *, max_unfinished: int = 1000) -> Inbox:
+    def make_inbox(self, clock: Clock, *, max_unfinished: int = 1000) -> Inbox:
         self.prefix = f"conformance-{next(_numbers)}"
         return RedisInbox(self.server.url, prefix=self.prefix, clock=clock, max_unfinished=max_unfinished, timeout=30)
 
-    async def restart(self, inbox: Inbox, clock: VirtualClock) -> Inbox:
+    async def restart(self, inbox: Inbox, clock: Clock) -> Inbox:
         await inbox.close()
         again = RedisInbox(self.server.url, prefix=self.prefix, clock=clock, timeout=30)
         await again.open()

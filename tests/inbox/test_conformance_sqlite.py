@@ -9,8 +9,8 @@ import pytest
 
 from starlette_intercom.inbox.contract import Inbox
 from starlette_intercom.inbox.sqlite import SQLiteInbox
+from starlette_intercom.testing import Clock
 from starlette_intercom.testing.conformance import InboxConformance
-from starlette_intercom.testing.conformance_model import VirtualClock
 
 
 class TestSQLiteInbox(InboxConformance):
@@ -18,11 +18,11 @@ class TestSQLiteInbox(InboxConformance):
     def _directory(self, tmp_path: Path) -> None:
         self.paths = (tmp_path / f"inbox-{number}.db" for number in count())
 
-    def make_inbox(self, clock: VirtualClock, *, max_unfinished: int = 1000) -> Inbox:
+    def make_inbox(self, clock: Clock, *, max_unfinished: int = 1000) -> Inbox:
         self.path = next(self.paths)
         return SQLiteInbox(self.path, clock=clock, max_unfinished=max_unfinished)
 
-    async def restart(self, inbox: Inbox, clock: VirtualClock) -> Inbox:
+    async def restart(self, inbox: Inbox, clock: Clock) -> Inbox:
         await inbox.close()
         again = SQLiteInbox(self.path, clock=clock)
         await again.open()

@@ -8,16 +8,15 @@ import pytest
 from starlette_intercom import InboxUnavailable
 from starlette_intercom.inbox.contract import Inbox
 from starlette_intercom.inbox.memory import MemoryInbox
-from starlette_intercom.testing import FaultyInbox
+from starlette_intercom.testing import Clock, FaultyInbox
 from starlette_intercom.testing.conformance import InboxConformance
-from starlette_intercom.testing.conformance_model import VirtualClock
 from tests.factories import envelope, notification
 
 
 class TestFaultyInbox(InboxConformance):
     examples = 20
 
-    def make_inbox(self, clock: VirtualClock, *, max_unfinished: int = 1000) -> Inbox:
+    def make_inbox(self, clock: Clock, *, max_unfinished: int = 1000) -> Inbox:
         return FaultyInbox(MemoryInbox(clock=clock, max_unfinished=max_unfinished))
 
 
