@@ -9,6 +9,7 @@ import msgspec
 
 from ...notification import StoredNotification
 from ..contract import DeadLetter, Stats
+from .keys import hash_of
 from .owners import Owner
 from .rows import delete_bodies, failures_of, names_of
 from .schema import State
@@ -46,6 +47,12 @@ SELECT
     )
 """
 
+# Keys that are not in the index yet are looked for one by one. The plus keeps the search away from the dead.
+_OF_KEY = """
++state = 4 AND key = :id
+AND (seq IN (SELECT seq FROM known_key WHERE hash = :hash) OR seq > (SELECT indexed FROM counter))
+"""
+
 
 class Filter:
     """Which dead letters, and where in their row a walk over them stands.
@@ -62,12 +69,13 @@ class Filter:
     def __init__(self, *, id: str | None, topic: str | None, handler: str | None, older_than: float = 0.0) -> None:
         self.condition = "state >= 4 AND state = 4"  # the first half is what the index is about
         if id is not None:
-            self.condition += " AND key = :id"
+            self.condition = _OF_KEY
         if topic is not None:
             self.condition += " AND topic = :topic"
         if handler is not None:
             self.condition += " AND EXISTS (SELECT 1 FROM json_each(delivery.handlers) WHERE value = :handler)"
         self.parameters: dict[str, str | float | None] = {"id": id, "topic": topic, "handler": handler}
+        self.parameters["hash"] = None if id is None else hash_of(id)
         self.older_than = older_than
         self.until: float | None = None
         self.at = 0.0
@@ -247,6 +255,7 @@ def read_stats(connection: sqlite3.Connection, *, now: float) -> Stats:
 
 
 def _forget(transaction: Transaction, seqs: list[int]) -> None:
-    transaction.connection.execute(
-        "DELETE FROM delivery WHERE seq IN (SELECT value FROM json_each(?))", (as_json(seqs),)
-    )
+    rows = transaction.connection.execute(
+        "DELETE FROM delivery WHERE seq IN (SELECT value FROM json_each(?)) RETURNING key, seq", (as_json(seqs),)
+    ).fetchall()
+    transaction.keys.remove(transaction.connection, rows)

@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from ...errors import InboxUnavailable
+from .keys import Keys
 from .owners import Owner
 from .schema import connect, prepare_file
 
@@ -33,11 +34,16 @@ class DatabaseFile:
     Args:
         path: the file.
         busy_timeout: seconds to wait for other processes that write.
+
+    Attributes:
+        owner: this open inbox among those on the file.
+        keys: the keys in the file, as the connection knows them.
     """
 
     def __init__(self, path: Path, *, busy_timeout: float) -> None:
         self.path = path
         self.owner = Owner(path)
+        self.keys = Keys()
         self._log = path.with_name(path.name + "-wal")
         self._busy_timeout = busy_timeout
         self._connection: sqlite3.Connection | None = None
@@ -98,6 +104,7 @@ class DatabaseFile:
 
     def abandon(self, error: Exception) -> None:
         """Roll back after an error, and give the connection up where the error was about the file."""
+        self.keys = Keys()
         if self._connection is None:
             return
         if isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF not in _HARMLESS:
@@ -124,6 +131,7 @@ class DatabaseFile:
             connection.close()
             raise
         self._connection, self._identity = connection, identity
+        self.keys = Keys()
         return connection
 
     def _disconnect(self) -> None:

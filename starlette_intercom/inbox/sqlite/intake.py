@@ -12,16 +12,14 @@ from .transaction import ROWS, Transaction, as_json, rows_of
 from .writer import Operation
 
 _INSERT = """
-INSERT INTO delivery (seq, key, topic, state, at, first_seen, grp, created_at) VALUES {} ON CONFLICT (key) DO NOTHING
+INSERT INTO delivery (seq, key, topic, state, at, first_seen, grp, created_at) VALUES {}
 """
-
-
 _SELECT = """
 SELECT seq, key, topic, attempt + 1, first_seen, lost, done, failures, content, trace
 FROM delivery CROSS JOIN body USING (seq) WHERE state = 0
 """
 _OLDEST = " ORDER BY named_until, seq LIMIT ?"
-_OF_KEYS = " AND key IN (VALUES {})"
+_OF_SEQS = " AND seq IN (SELECT value FROM json_each(?))"
 _LEASE = """
 UPDATE delivery SET state = 1, at = ?, attempt = attempt + 1, fencing = seq + ?, owner = ?, lost = 0, named_until = 0
 WHERE seq IN (SELECT value FROM json_each(?))
@@ -50,49 +48,50 @@ class Accept(Operation[bool]):
     @classmethod
     def perform(cls, transaction: Transaction, operations: Sequence[Accept]) -> None:
         """Insert many in one statement."""
-        for start in range(0, len(operations), ROWS):
-            some = operations[start : start + ROWS]
-            if transaction.unfinished + len(some) > some[0].bound:
-                some = [accept for accept in some if accept._is_within_bound(transaction)]
-            if some:
-                cls._insert(transaction, some)
+        known = cls._known(transaction, operations)
+        new: list[Accept] = []
+        for accept in operations:
+            key = accept.row[0]
+            if key in known:
+                accept.result = False
+            elif transaction.unfinished + len(new) >= accept.bound:
+                unfinished = transaction.unfinished + len(new)
+                accept.error = InboxFull(f"The inbox holds {unfinished} unfinished deliveries, its bound.")
+            else:
+                known.add(key)
+                new.append(accept)
+                accept.result = True
+        for start in range(0, len(new), ROWS):
+            cls._insert(transaction, new[start : start + ROWS])
 
-    def _is_within_bound(self, transaction: Transaction) -> bool:
-        """Insert it alone where it has room; a copy of what is known needs none."""
-        known = transaction.connection.execute("SELECT 1 FROM delivery WHERE key = ?", (self.row[0],)).fetchone()
-        if known:
-            self.result = False
-        elif transaction.unfinished >= self.bound:
-            self.error = InboxFull(f"The inbox holds {transaction.unfinished} unfinished deliveries, its bound.")
-        else:
-            self._insert(transaction, [self])
-        return False
-
-    @classmethod
-    def _insert(cls, transaction: Transaction, operations: Sequence[Accept]) -> None:
-        before, now = transaction.last_seq, transaction.now
-        parameters: list[Any] = []
-        for seq, operation in enumerate(operations, before + 1):
-            key, topic, group, created_at = operation.row
-            parameters += (seq, key, topic, 0 if group is None else 3, now, now, group, created_at)
+    @staticmethod
+    def _known(transaction: Transaction, operations: Sequence[Accept]) -> set[str]:
+        """Return those of the keys that are in the file."""
         execute = transaction.connection.execute
-        inserted = execute(rows_of(_INSERT, "(?, ?, ?, ?, ?, ?, ?, ?)", len(operations)), parameters).rowcount
-        transaction.last_seq += len(operations)
-        if inserted == len(operations):
-            new = set(range(before + 1, transaction.last_seq + 1))
-        else:
-            new = {seq for (seq,) in execute("SELECT seq FROM delivery WHERE seq > ?", (before,)).fetchall()}
+        found = transaction.keys.find(transaction.connection, [accept.row[0] for accept in operations])
+        if not found:
+            return set()
+        still_there = "SELECT key FROM delivery WHERE seq IN (SELECT value FROM json_each(?))"
+        return {key for (key,) in execute(still_there, (as_json(list(found.values())),))}
+
+    @staticmethod
+    def _insert(transaction: Transaction, operations: Sequence[Accept]) -> None:
+        now = transaction.now
+        deliveries: list[Any] = []
         bodies: list[Any] = []
-        for seq, operation in enumerate(operations, before + 1):
-            operation.result = seq in new
-            if operation.result:
-                bodies += (seq, operation.body, operation.trace)
-                if operation.row[2] is not None:
-                    transaction.groups.add(operation.row[2])
-        if bodies:
-            execute(rows_of("INSERT INTO body VALUES {}", "(?, ?, ?)", len(bodies) // 3), bodies)
-            transaction.unfinished += inserted
-            transaction.made_ready = True
+        for seq, accept in enumerate(operations, transaction.last_seq + 1):
+            key, topic, group, created_at = accept.row
+            deliveries += (seq, key, topic, 0 if group is None else 3, now, now, group, created_at)
+            bodies += (seq, accept.body, accept.trace)
+            transaction.keys.add(key, seq)
+            if group is not None:
+                transaction.groups.add(group)
+        count = len(operations)
+        transaction.connection.execute(rows_of(_INSERT, "(?, ?, ?, ?, ?, ?, ?, ?)", count), deliveries)
+        transaction.connection.execute(rows_of("INSERT INTO body VALUES {}", "(?, ?, ?)", count), bodies)
+        transaction.last_seq += count
+        transaction.unfinished += count
+        transaction.made_ready = True
 
 
 class Take(Operation[Sequence[tuple[int, Row]]]):
@@ -132,7 +131,8 @@ class Take(Operation[Sequence[tuple[int, Row]]]):
         if keys is None:
             rows = execute(_SELECT + _OLDEST, (limit,)).fetchall()
         else:
-            rows = execute(rows_of(_SELECT + _OF_KEYS + _OLDEST, "(?)", len(keys)), (*keys, limit)).fetchall()
+            seqs = list(transaction.keys.find(transaction.connection, keys).values())
+            rows = execute(_SELECT + _OF_SEQS + _OLDEST, (as_json(seqs), limit)).fetchall()
         if not rows:
             return []
         seqs = [row[0] for row in rows]

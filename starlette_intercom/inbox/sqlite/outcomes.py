@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ...errors import LeaseLost
 from ..contract import Claim
@@ -11,22 +10,22 @@ from .rows import delete_bodies
 from .transaction import ROWS, Transaction, rows_of
 from .writer import Operation
 
-_HELD = "key = ? AND fencing = ? AND (state = 1 OR lost)"
-_OF_SHOWN = "FROM shown WHERE delivery.key = shown.key AND delivery.fencing = shown.fencing AND "
+_HELD = "seq = ? AND fencing = ? AND (state = 1 OR lost)"
+_OF_SHOWN = "FROM shown WHERE delivery.seq = shown.seq AND delivery.fencing = shown.fencing AND "
 _COMPLETE = (
-    "WITH shown (key, fencing) AS (VALUES {}) "  # noqa: S608 - our own SQL
+    "WITH shown (seq, fencing) AS (VALUES {}) "  # noqa: S608 - our own SQL
     "UPDATE delivery SET state = 5, at = ?, lost = 0, done = NULL, failures = NULL "
     + _OF_SHOWN
-    + "(state = 1 OR lost) RETURNING delivery.fencing, seq, grp"
+    + "(state = 1 OR lost) RETURNING delivery.fencing, delivery.seq, grp"
 )
 _RENEW = (
-    "WITH shown (key, fencing) AS (VALUES {}) UPDATE delivery SET at = ?, owner = ? "  # noqa: S608 - our own SQL
+    "WITH shown (seq, fencing) AS (VALUES {}) UPDATE delivery SET at = ?, owner = ? "  # noqa: S608 - our own SQL
     + _OF_SHOWN
     + "state = 1 RETURNING delivery.fencing"
 )
 # A lease that ran out, of a delivery that nobody has claimed since: taken up again, unless another of its group runs.
 _LATE = """
-SELECT seq, grp FROM delivery WHERE key = ? AND fencing = ? AND lost AND NOT EXISTS (
+SELECT grp FROM delivery WHERE seq = ? AND fencing = ? AND lost AND NOT EXISTS (
     SELECT 1 FROM delivery AS other
     WHERE other.grp = delivery.grp AND other.grp IS NOT NULL AND other.state < 3 AND other.state = 1
 )
@@ -65,7 +64,8 @@ class Change(Operation[None]):
     @classmethod
     def perform(cls, transaction: Transaction, operations: Sequence[Change]) -> None:
         """Change one after the other: each has its own values."""
-        for change in operations:
+        seqs = _seqs_of(transaction, [change.claim for change in operations])
+        for change, seq in zip(operations, seqs, strict=True):
             assignments, at = change.assignments, []
             if change.ends:
                 assignments, at = f"state = 4, at = ?, lost = 0, {assignments}", [transaction.now]
@@ -73,9 +73,8 @@ class Change(Operation[None]):
                 # One of a group lines up again behind those that were created before it.
                 assignments = f"state = CASE WHEN grp IS NULL THEN 2 ELSE 3 END, at = ?, lost = 0, {assignments}"
                 at = [transaction.now + change.after]
-            delivery = change.claim.delivery
             sql = f"UPDATE delivery SET {assignments} WHERE {_HELD} RETURNING grp"  # noqa: S608 - our own SQL
-            parameters = (*at, *change.values, delivery.id, delivery.fencing)
+            parameters = (*at, *change.values, seq, change.claim.delivery.fencing)
             rows = transaction.connection.execute(sql, parameters).fetchall()
             if not rows:
                 change.error = _lease_lost(change.claim)
@@ -102,7 +101,7 @@ class Complete(Operation[None]):
         completed: set[int] = set()
         for start in range(0, len(operations), ROWS):
             some = operations[start : start + ROWS]
-            shown = _shown([operation.claim for operation in some])
+            shown = _shown(transaction, [operation.claim for operation in some])
             rows = transaction.connection.execute(
                 rows_of(_COMPLETE, "(?, ?)", len(some)), [*shown, transaction.now]
             ).fetchall()
@@ -135,7 +134,7 @@ class Renew(Operation[Sequence[Claim]]):
             kept: set[int] = set()
             for start in range(0, len(renew.claims), ROWS):
                 some = renew.claims[start : start + ROWS]
-                parameters = [*_shown(some), transaction.now + renew.lease, transaction.owner]
+                parameters = [*_shown(transaction, some), transaction.now + renew.lease, transaction.owner]
                 kept.update(
                     fencing
                     for (fencing,) in transaction.connection.execute(
@@ -151,10 +150,11 @@ class Renew(Operation[Sequence[Claim]]):
     @staticmethod
     def _renew_late(transaction: Transaction, claim: Claim, lease: float) -> bool:
         execute = transaction.connection.execute
-        row = execute(_LATE, (claim.delivery.id, claim.delivery.fencing)).fetchone()
+        (seq,) = _seqs_of(transaction, [claim])
+        row = execute(_LATE, (seq, claim.delivery.fencing)).fetchone()
         if row is None:
             return False
-        seq, group = row
+        (group,) = row
         if group is not None:
             execute("UPDATE delivery SET state = 3 WHERE grp = ? AND grp IS NOT NULL AND state < 3", (group,))
         execute(
@@ -169,8 +169,14 @@ def _lease_lost(claim: Claim) -> LeaseLost:
     return LeaseLost(f"The lease of {claim.delivery.id} is lost: another run owns it, or it has ended.")
 
 
-def _shown(claims: Sequence[Claim]) -> list[Any]:
-    parameters: list[Any] = []
-    for claim in claims:
-        parameters += (claim.delivery.id, claim.delivery.fencing)
+def _shown(transaction: Transaction, claims: Sequence[Claim]) -> list[int]:
+    parameters: list[int] = []
+    for claim, seq in zip(claims, _seqs_of(transaction, claims), strict=True):
+        parameters += (seq, claim.delivery.fencing)
     return parameters
+
+
+def _seqs_of(transaction: Transaction, claims: Sequence[Claim]) -> list[int]:
+    """Return the number of the delivery of each claim; 0, which is nobody's, where its key is not known any more."""
+    found = transaction.keys.find(transaction.connection, [claim.delivery.id for claim in claims])
+    return [found.get(claim.delivery.id, 0) for claim in claims]

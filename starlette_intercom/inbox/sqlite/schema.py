@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ...errors import ConfigurationError, InboxUnavailable
+from .keys import hash_of
 
 APPLICATION_ID: Final = 0x53494E42  # "SINB": tells our files from anybody else's
 OLDEST_SQLITE: Final = (3, 35, 0)  # the first with RETURNING
@@ -64,8 +65,41 @@ CREATE INDEX held ON delivery(grp, created_at) WHERE state = 3;
 CREATE UNIQUE INDEX active_in_group ON delivery(grp) WHERE grp IS NOT NULL AND state < 3;
 CREATE INDEX ended ON delivery(state, at) WHERE state >= 4;
 """
+# The table has no index of its keys: those up to the delivery `counter.indexed` are in `known_key`, see keys.py.
+_SCHEMA_2: Final = """
+CREATE TABLE moved (
+    seq INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    state INTEGER NOT NULL,
+    at REAL NOT NULL,
+    first_seen REAL NOT NULL,
+    named_until REAL NOT NULL DEFAULT 0,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    fencing INTEGER NOT NULL DEFAULT 0,
+    owner INTEGER NOT NULL DEFAULT 0,
+    lost INTEGER NOT NULL DEFAULT 0,
+    grp TEXT,
+    created_at INTEGER NOT NULL,
+    done TEXT,
+    failures TEXT,
+    handlers TEXT
+);
+INSERT INTO moved SELECT * FROM delivery;
+DROP TABLE delivery;
+ALTER TABLE moved RENAME TO delivery;
+CREATE INDEX ready ON delivery(named_until) WHERE state = 0;
+CREATE INDEX due ON delivery(at, state) WHERE state IN (1, 2);
+CREATE INDEX held ON delivery(grp, created_at) WHERE state = 3;
+CREATE UNIQUE INDEX active_in_group ON delivery(grp) WHERE grp IS NOT NULL AND state < 3;
+CREATE INDEX ended ON delivery(state, at) WHERE state >= 4;
+CREATE TABLE known_key (hash INTEGER, seq INTEGER, PRIMARY KEY (hash, seq)) WITHOUT ROWID;
+INSERT INTO known_key SELECT hash_of_key(key), seq FROM delivery ORDER BY 1;
+ALTER TABLE counter ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;
+UPDATE counter SET indexed = seq;
+"""
 
-MIGRATIONS: Final = (_SCHEMA_1,)
+MIGRATIONS: Final = (_SCHEMA_1, _SCHEMA_2)
 """What brings a file from version N to N + 1. The version is the file's ``user_version``."""
 
 
@@ -130,6 +164,7 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise ConfigurationError(f"{str(path)!r} is where SQLite can keep no write-ahead log: use a local disk.")
+    connection.create_function("hash_of_key", 1, hash_of, deterministic=True)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA secure_delete = FAST")
     connection.execute("PRAGMA cache_size = -8192")

@@ -7,6 +7,8 @@ from functools import lru_cache
 
 import msgspec
 
+from .keys import Keys
+
 # So many become ready in one transaction at the most: an outage that ends makes very many due at once.
 _REAP_AT_ONCE = 1000
 
@@ -38,6 +40,7 @@ class Transaction:
         connection: in a transaction.
         now: the time, in Unix seconds.
         owner: the number that claims are marked with.
+        keys: the keys of the file, as the connection knows them.
 
     Attributes:
         last_seq: the highest order of arrival so far.
@@ -47,16 +50,18 @@ class Transaction:
         made_ready: whether a claim may find something new after this.
     """
 
-    def __init__(self, connection: sqlite3.Connection, *, now: float, owner: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, now: float, owner: int, keys: Keys) -> None:
         self.connection = connection
         self.now = now
         self.owner = owner
+        self.keys = keys
         self.groups: set[str] = set()
         self.made_ready = False
         self._reaped = False
-        row = connection.execute("SELECT seq, fencing, unfinished FROM counter").fetchone()
-        self._before: tuple[int, int, int] = row
-        self.last_seq, self.last_fencing, self.unfinished = self._before
+        row = connection.execute("SELECT seq, fencing, unfinished, indexed FROM counter").fetchone()
+        self._before: tuple[int, int, int, int] = row
+        self.last_seq, self.last_fencing, self.unfinished, self._indexed = self._before
+        keys.catch_up(connection, indexed=self._indexed, seq=self.last_seq)
 
     def settle(self) -> None:
         """Let the first of each changed group go, unless one of the group runs."""
@@ -82,11 +87,14 @@ class Transaction:
         """Note the groups, if any, of rows that changed."""
         self.groups.update(group for (group,) in rows if group is not None)
 
-    def write_counters(self) -> None:
-        """Write what was counted, where it changed."""
-        counters = (self.last_seq, self.last_fencing, self.unfinished)
+    def end(self) -> None:
+        """Do what is left to be done before the commit."""
+        self.settle()
+        if self.keys.are_many:
+            self._indexed = self.keys.index(self.connection)
+        counters = (self.last_seq, self.last_fencing, self.unfinished, self._indexed)
         if counters != self._before:
-            self.connection.execute("UPDATE counter SET seq = ?, fencing = ?, unfinished = ?", counters)
+            self.connection.execute("UPDATE counter SET seq = ?, fencing = ?, unfinished = ?, indexed = ?", counters)
 
 
 def as_json(values: list[int]) -> str:

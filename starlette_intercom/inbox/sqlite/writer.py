@@ -160,6 +160,7 @@ class Writer:
     def _write_one_by_one(self, batch: Sequence[Operation[Any]]) -> None:
         """Give each its own transaction, so that one which cannot be written takes no other with it."""
         for done, operation in enumerate(batch):
+            operation.error = None
             try:
                 connection = self._file.begin()
             except (sqlite3.Error, OSError, IntercomError) as error:
@@ -181,15 +182,15 @@ class Writer:
         return batch
 
     def _transact(self, connection: sqlite3.Connection, batch: Sequence[Operation[Any]]) -> None:
-        transaction = Transaction(connection, now=self._clock(), owner=self._file.owner.number)
+        file = self._file
+        transaction = Transaction(connection, now=self._clock(), owner=file.owner.number, keys=file.keys)
         kinds: dict[type[Operation[Any]], list[Operation[Any]]] = {}
         for operation in batch:
             kinds.setdefault(type(operation), []).append(operation)
         for kind in sorted(kinds, key=lambda kind: kind.rank):
             kind.perform(transaction, kinds[kind])
-        transaction.settle()
-        transaction.write_counters()
-        self._file.commit(connection)
+        transaction.end()
+        file.commit(connection)
         if self._failing:
             self._failing = False
             logger.warning("The inbox %r can be written again.", str(self._file.path))
