@@ -222,7 +222,7 @@ async def _compare(arguments: argparse.Namespace) -> list[Step]:
     with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
         inboxes: dict[int, Inbox] = {}
         for waiting in (0, arguments.backlog):
-            inbox = SQLiteInbox(Path(directory) / f"{waiting}.db", retention=0)
+            inbox: Inbox = SQLiteInbox(Path(directory) / f"{waiting}.db", retention=0)
             inboxes[waiting] = inbox
             before = _resident_mib()
             await inbox.open()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from starlette_intercom.inbox.contract import Inbox
-from starlette_intercom.inbox.sqlite import SQLiteInbox
+from starlette_intercom.inbox.sqlite import SQLiteInbox, keys
 from starlette_intercom.testing import Clock
 from starlette_intercom.testing.conformance import InboxConformance
 
@@ -27,3 +27,9 @@ class TestSQLiteInbox(InboxConformance):
         again = SQLiteInbox(self.path, clock=clock)
         await again.open()
         return again
+
+
+class TestSQLiteInboxWithMostKeysInTheIndex(TestSQLiteInbox):
+    @pytest.fixture(autouse=True)
+    def _few(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(keys, "MANY", 2)

@@ -9,7 +9,7 @@ import msgspec
 
 from ...notification import StoredNotification
 from ..contract import DeadLetter, Stats
-from .keys import hash_of
+from .keys import first_place_of
 from .owners import Owner
 from .rows import delete_bodies, failures_of, names_of
 from .schema import State
@@ -49,8 +49,10 @@ SELECT
 
 # Keys that are not in the index yet are looked for one by one. The plus keeps the search away from the dead.
 _OF_KEY = """
-+state = 4 AND key = :id
-AND (seq IN (SELECT seq FROM known_key WHERE hash = :hash) OR seq > (SELECT indexed FROM counter))
++state = 4 AND key = :id AND (
+    seq IN (SELECT place & 0x7FFFFFFFFF FROM known_key WHERE place BETWEEN :first AND :first + 0x7FFFFFFFFF)
+    OR seq > (SELECT indexed FROM counter)
+)
 """
 
 
@@ -75,7 +77,7 @@ class Filter:
         if handler is not None:
             self.condition += " AND EXISTS (SELECT 1 FROM json_each(delivery.handlers) WHERE value = :handler)"
         self.parameters: dict[str, str | float | None] = {"id": id, "topic": topic, "handler": handler}
-        self.parameters["hash"] = None if id is None else hash_of(id)
+        self.parameters["first"] = None if id is None else first_place_of(id)
         self.older_than = older_than
         self.until: float | None = None
         self.at = 0.0

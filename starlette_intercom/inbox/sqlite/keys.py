@@ -13,31 +13,40 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 from zlib import crc32
 
-MANY: Final = 8192
+MANY: Final = 16_384
 """So many keys are kept in memory before they go into the index."""
+
+# A place in the index is one number: 24 bits of a hash of the key, which several keys may share, and the delivery's.
+# The statements here and in dead.py take the deliveries of a hash as 0x7FFFFFFFFF, 39 bits.
+_SEQ_BITS: Final = 39
+_HASH_BITS: Final = 24
 
 # Rows of one statement: each number of rows is a statement that SQLite keeps.
 _ROWS: Final = 64
 
-_FIND = "SELECT key, seq FROM delivery WHERE seq IN (SELECT seq FROM known_key WHERE hash IN ({}))"
+_FIND = """
+WITH wanted (first) AS (VALUES {}) SELECT key, seq FROM wanted
+CROSS JOIN known_key ON place BETWEEN first AND first + 0x7FFFFFFFFF
+CROSS JOIN delivery ON seq = place & 0x7FFFFFFFFF
+"""
 
 
-def hash_of(key: str) -> int:
-    """Return the number under which the index has a key: short, and not its alone."""
-    return crc32(key.encode()) - 0x8000_0000  # signed, it fits in four bytes
+def first_place_of(key: str) -> int:
+    """Return where the index begins to have deliveries of a key; each is at this place plus its number."""
+    return crc32(key.encode()) >> (32 - _HASH_BITS) << _SEQ_BITS
 
 
 class Sieve:
-    """Tells of most new keys that the index does not have them, without a look at the index.
+    """Tells of most new keys that the index does not have them, without a look at the index: a bit for each hash.
 
     Args:
-        room: how many keys it may hold; with so many, it takes one new key in eight for a known one.
+        room: how many keys it holds at the most; beyond them, it lets everything pass.
     """
 
     def __init__(self, room: int = 1 << 20) -> None:
         self._room = room
-        self._bits = bytearray(room)  # eight places for each key
         self._held = 0
+        self._bits = bytearray(1 << _HASH_BITS - 3)
 
     @property
     def is_full(self) -> bool:
@@ -45,22 +54,22 @@ class Sieve:
         return self._held >= self._room
 
     def fill(self, connection: sqlite3.Connection) -> None:
-        """Begin with what the index has. Where that is too much, let everything pass."""
-        self._bits, self._held = bytearray(self._room), 0
-        self.add(number for (number,) in connection.execute("SELECT hash FROM known_key LIMIT ?", (self._room,)))
+        """Begin again with what the index has."""
+        self._held, self._bits = 0, bytearray(len(self._bits))
+        self.add(place for (place,) in connection.execute("SELECT place FROM known_key LIMIT ?", (self._room,)))
         if self.is_full:
-            self._bits, self._held = bytearray(b"\xff" * self._room), 0
+            self._held, self._bits = 0, bytearray(b"\xff" * len(self._bits))
 
-    def add(self, numbers: Iterable[int]) -> None:
+    def add(self, places: Iterable[int]) -> None:
         """Hold more."""
-        bits, room = self._bits, self._room
-        for number in numbers:
-            bits[(number >> 3) % room] |= 1 << (number & 7)
+        bits = self._bits
+        for place in places:
+            bits[place >> _SEQ_BITS + 3] |= 1 << (place >> _SEQ_BITS & 7)
             self._held += 1
 
-    def may_hold(self, number: int) -> bool:
+    def may_hold(self, place: int) -> bool:
         """Return whether it is worth a look at the index."""
-        return self._bits[(number >> 3) % self._room] >> (number & 7) & 1 == 1
+        return self._bits[place >> _SEQ_BITS + 3] >> (place >> _SEQ_BITS & 7) & 1 == 1
 
 
 class Keys:
@@ -94,7 +103,9 @@ class Keys:
             self._recent.update(connection.execute("SELECT key, seq FROM delivery WHERE seq > ?", (after,)))
             self._seq = seq
         if indexed != self._indexed:
-            self._leave_to_index(connection, indexed)
+            older = [first_place_of(key) + its for key, its in self._recent.items() if its <= indexed]
+            self._recent = {key: its for key, its in self._recent.items() if its > indexed}
+            self._leave_to_index(connection, older, indexed)
 
     def add(self, key: str, seq: int) -> None:
         """Note the key of a delivery that is being accepted."""
@@ -109,33 +120,36 @@ class Keys:
             seq = self._recent.get(key)
             if seq is not None:
                 found[key] = seq
-            elif self._sieve.may_hold(number := hash_of(key)):
-                older.append(number)
+            elif self._sieve.may_hold(place := first_place_of(key)):
+                older.append(place)
         wanted = set(keys)
         for start in range(0, len(older), _ROWS):
             some = older[start : start + _ROWS]
-            rows = connection.execute(_FIND.format(", ".join("?" * len(some))), some)
+            rows = connection.execute(_FIND.format(", ".join(["(?)"] * len(some))), some)
             found.update((key, seq) for key, seq in rows if key in wanted)
         return found
 
     def index(self, connection: sqlite3.Connection) -> int:
         """Add the keys that are in no index yet; returns the last delivery, whose key is in it now."""
-        connection.execute(
-            "INSERT INTO known_key SELECT hash_of_key(key), seq FROM delivery WHERE seq > ? ORDER BY 1",
-            (self._indexed,),
-        )
-        self._leave_to_index(connection, self._seq)
+        places = sorted([first_place_of(key) + seq for key, seq in self._recent.items()])
+        connection.executemany("INSERT INTO known_key VALUES (?)", ((place,) for place in places))
+        self._recent.clear()
+        self._leave_to_index(connection, places, self._seq)
         return self._seq
 
     def remove(self, connection: sqlite3.Connection, rows: Sequence[tuple[str, int]]) -> None:
-        """Take keys and numbers of deleted deliveries out of the index."""
-        indexed = sorted((hash_of(key), seq) for key, seq in rows if seq <= self._indexed)
-        connection.executemany("DELETE FROM known_key WHERE hash = ? AND seq = ?", indexed)
+        """Forget keys and numbers of deliveries that were deleted."""
+        older: list[int] = []
+        for key, seq in rows:
+            if seq <= self._indexed:
+                older.append(first_place_of(key) + seq)
+            elif self._recent.get(key) == seq:
+                del self._recent[key]
+        connection.executemany("DELETE FROM known_key WHERE place = ?", ((place,) for place in sorted(older)))
 
-    def _leave_to_index(self, connection: sqlite3.Connection, indexed: int) -> None:
-        if self._indexed:
-            self._sieve.add(hash_of(key) for key, seq in self._recent.items() if seq <= indexed)
-        if not self._indexed or self._sieve.is_full:
+    def _leave_to_index(self, connection: sqlite3.Connection, places: list[int], indexed: int) -> None:
+        first, self._indexed = not self._indexed, indexed
+        if not first:
+            self._sieve.add(places)
+        if first or self._sieve.is_full:
             self._sieve.fill(connection)
-        self._recent = {key: seq for key, seq in self._recent.items() if seq > indexed}
-        self._indexed = indexed

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ...errors import ConfigurationError, InboxUnavailable
-from .keys import hash_of
+from .keys import first_place_of
 
 APPLICATION_ID: Final = 0x53494E42  # "SINB": tells our files from anybody else's
 OLDEST_SQLITE: Final = (3, 35, 0)  # the first with RETURNING
@@ -93,8 +93,8 @@ CREATE INDEX due ON delivery(at, state) WHERE state IN (1, 2);
 CREATE INDEX held ON delivery(grp, created_at) WHERE state = 3;
 CREATE UNIQUE INDEX active_in_group ON delivery(grp) WHERE grp IS NOT NULL AND state < 3;
 CREATE INDEX ended ON delivery(state, at) WHERE state >= 4;
-CREATE TABLE known_key (hash INTEGER, seq INTEGER, PRIMARY KEY (hash, seq)) WITHOUT ROWID;
-INSERT INTO known_key SELECT hash_of_key(key), seq FROM delivery ORDER BY 1;
+CREATE TABLE known_key (place INTEGER PRIMARY KEY);
+INSERT INTO known_key SELECT first_place_of(key) + seq FROM delivery ORDER BY 1;
 ALTER TABLE counter ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;
 UPDATE counter SET indexed = seq;
 """
@@ -164,7 +164,6 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise ConfigurationError(f"{str(path)!r} is where SQLite can keep no write-ahead log: use a local disk.")
-    connection.create_function("hash_of_key", 1, hash_of, deterministic=True)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA secure_delete = FAST")
     connection.execute("PRAGMA cache_size = -8192")
@@ -179,6 +178,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     newest = len(MIGRATIONS)
     if connection.execute("PRAGMA user_version").fetchone()[0] == newest:
         return
+    connection.create_function("first_place_of", 1, first_place_of, deterministic=True)
     connection.execute("BEGIN IMMEDIATE")
     try:
         # Read again under the lock: another process may have been first.

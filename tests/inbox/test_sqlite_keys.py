@@ -1,0 +1,179 @@
+"""How a SQLite inbox knows keys: in the file, in memory, from an older file, and from other processes."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from starlette_intercom.inbox.sqlite import SQLiteInbox, keys
+from starlette_intercom.inbox.sqlite.schema import APPLICATION_ID, MIGRATIONS
+from starlette_intercom.testing.conformance_model import notification_for
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "inbox.db"
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let three keys be many."""
+    monkeypatch.setattr(keys, "MANY", 3)
+
+
+async def accept(inbox: SQLiteInbox, key: str) -> bool:
+    return await inbox.accept(notification_for(key), key=key)
+
+
+def indexed_in(path: Path) -> int:
+    with sqlite3.connect(path) as connection:
+        count: int = connection.execute("SELECT count(*) FROM known_key").fetchone()[0]
+    connection.close()
+    return count
+
+
+def write_version_1(path: Path, *, waiting: int, done: int) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.executescript("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;" + MIGRATIONS[0])
+    for seq in range(1, waiting + done + 1):
+        state = 0 if seq <= waiting else 5
+        connection.execute(
+            "INSERT INTO delivery (seq, key, topic, state, at, first_seen, created_at) VALUES (?, ?, '', ?, 1, 1, 1)",
+            (seq, f"old-{seq}", state),
+        )
+        if state == 0:
+            body = notification_for(f"old-{seq}").raw
+            connection.execute("INSERT INTO body (seq, content) VALUES (?, ?)", (seq, body))
+    connection.execute("UPDATE counter SET seq = ?, unfinished = ?", (waiting + done, waiting))
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+
+
+async def test_a_file_of_version_1_keeps_its_deliveries_and_knows_its_keys(path: Path) -> None:
+    write_version_1(path, waiting=4, done=3)
+    inbox = SQLiteInbox(path)
+    await inbox.open()
+    assert [await accept(inbox, f"old-{seq}") for seq in range(1, 8)] == [False] * 7
+    assert await accept(inbox, "new")
+    claims = await inbox.claim(10, lease=60)
+    assert [claim.delivery.id for claim in claims] == ["old-1", "old-2", "old-3", "old-4", "new"]
+    for claim in claims:
+        await inbox.complete(claim)
+    stats = await inbox.stats()
+    assert (stats.waiting, stats.running, stats.done) == (0, 0, 8)
+    await inbox.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+
+
+@pytest.mark.usefixtures("few")
+async def test_keys_are_known_in_the_index_in_memory_and_after_a_restart(path: Path) -> None:
+    inbox = SQLiteInbox(path)
+    await inbox.open()
+    names = [f"key-{number}" for number in range(8)]
+    assert [await accept(inbox, name) for name in names] == [True] * 8
+    assert indexed_in(path) == 6
+    assert [await accept(inbox, name) for name in names] == [False] * 8
+    await inbox.close()
+    await inbox.open()
+    assert [await accept(inbox, name) for name in names] == [False] * 8
+    assert (await inbox.stats()).waiting == 8
+    await inbox.close()
+
+
+@pytest.mark.usefixtures("few")
+async def test_inboxes_on_one_file_know_what_the_others_accepted_and_indexed(path: Path) -> None:
+    one, other = SQLiteInbox(path), SQLiteInbox(path)
+    await one.open()
+    await other.open()
+    for number in range(10):
+        first, second = (one, other) if number % 3 else (other, one)
+        assert await accept(first, f"key-{number}")
+        assert not await accept(second, f"key-{number}")
+    for number in range(10):
+        assert not await accept(one, f"key-{number}")
+        assert not await accept(other, f"key-{number}")
+    claims = await one.claim(10, lease=60)
+    for claim in claims:
+        await other.complete(claim)
+    assert (await one.stats()).done == 10
+    await one.close()
+    await other.close()
+
+
+@pytest.mark.usefixtures("few")
+async def test_a_purged_key_is_new_again_for_every_inbox(path: Path) -> None:
+    one, other = SQLiteInbox(path), SQLiteInbox(path)
+    await one.open()
+    await other.open()
+    for name in ("a", "b", "c", "d"):
+        assert await accept(one, name)
+        assert not await accept(other, name)
+    for claim in await one.claim(4, lease=60):
+        await one.bury(claim, handlers=("h",), done=frozenset(), failures=())
+    assert indexed_in(path) == 3
+    for name in ("a", "d"):  # one in the index, one in memory
+        letter = await other.get_dead(name)
+        assert letter is not None
+        assert letter.id == name
+        assert await one.purge(id=name) == 1
+        assert await other.get_dead(name) is None
+        assert await accept(other, name)
+        assert not await accept(one, name)
+    await one.close()
+    await other.close()
+
+
+@pytest.mark.usefixtures("few")
+async def test_keys_of_one_hash_are_different_keys(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "first_place_of", lambda key: 0)
+    inbox = SQLiteInbox(path)
+    await inbox.open()
+    names = ["a", "b", "c", "d"]
+    assert [await accept(inbox, name) for name in names] == [True] * 4
+    assert [await accept(inbox, name) for name in names] == [False] * 4
+    assert [claim.delivery.id for claim in await inbox.claim(1, lease=60, ids=["c"])] == ["c"]
+    for claim in await inbox.claim(4, lease=60):
+        await inbox.complete(claim)
+    assert (await inbox.stats()).running == 1
+    await inbox.close()
+
+
+@pytest.mark.usefixtures("few")
+async def test_the_index_forgets_with_the_retention(path: Path) -> None:
+    now = [1_750_000_000.0]
+    inbox = SQLiteInbox(path, retention=60, clock=lambda: now[0])
+    await inbox.open()
+    for name in ("a", "b", "c", "d"):
+        await accept(inbox, name)
+    for claim in await inbox.claim(4, lease=60):
+        await inbox.complete(claim)
+    now[0] += 61
+    await inbox.tidy()
+    assert indexed_in(path) == 0
+    assert [await accept(inbox, name) for name in ("a", "d")] == [True, True]
+    await inbox.close()
+
+
+def test_a_sieve_that_is_full_begins_again_or_lets_everything_pass() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE known_key (place INTEGER PRIMARY KEY)")
+    places = {name: keys.first_place_of(name) + seq for seq, name in enumerate(("a", "b", "c"), 1)}
+    sieve = keys.Sieve(room=2)
+    sieve.add([places["a"], places["b"]])
+    assert sieve.is_full
+    connection.execute("INSERT INTO known_key VALUES (?)", (places["b"],))
+    sieve.fill(connection)
+    assert [sieve.may_hold(place) for place in places.values()] == [False, True, False]
+    connection.execute("INSERT INTO known_key VALUES (?)", (places["a"],))
+    sieve.fill(connection)
+    assert [sieve.may_hold(place) for place in places.values()] == [True, True, True]
+    assert not sieve.is_full
+    connection.close()
