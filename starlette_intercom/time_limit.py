@@ -4,13 +4,14 @@ It is what ``anyio.move_on_after`` is, at a fifth of the price on asyncio: there
 event loop, and a limit that ends in time costs an entry in a dict. On trio it *is* a cancel scope.
 
 On asyncio it cancels the task itself, as ``asyncio.timeout`` does, which a shielded cancel scope does not hold off. So
-handlers, which may shield what they must finish, have a scope of their own instead.
+handlers, which may shield what they must finish, have a scope of their own instead, and the watch cancels that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from types import TracebackType
 from typing import Final, Protocol, Self
 
@@ -49,25 +50,93 @@ def time_limit(seconds: float | None) -> TimeLimit:
     Args:
         seconds: from now; None for a limit that only :meth:`TimeLimit.cancel` ends.
     """
+    watch = _thread.watch
+    # Asking for the task of a known loop is a look into a dict; finding the running loop, a system call on Python 3.11.
+    task = None if watch is None else asyncio.current_task(watch.loop)
+    if watch is None or task is None:
+        watch = running_watch()
+        task = None if watch is None else asyncio.current_task(watch.loop)
+        if watch is None or task is None:
+            return anyio.CancelScope(deadline=math.inf if seconds is None else anyio.current_time() + seconds)
+    return _TaskLimit(task, watch, seconds)
+
+
+class Cancellable(Protocol):
+    """What a watch can end: a limit, or a cancel scope."""
+
+    def cancel(self) -> None:
+        """End it."""
+
+
+class Watch:
+    """The one timer of an event loop of asyncio, set for the earliest limit that it knew of when it was set."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._limits: dict[Cancellable, float] = {}
+        self._due = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, limit: Cancellable, due: float) -> None:
+        """Cancel ``limit`` when its time is up, and each second from then on, until it is removed.
+
+        Args:
+            limit: what is cancelled.
+            due: when, on the clock of the event loop.
+        """
+        self._limits[limit] = due
+        if due < self._due:
+            self._set(due)
+
+    def remove(self, limit: Cancellable) -> None:
+        """Forget a limit; also one that was never added."""
+        self._limits.pop(limit, None)
+
+    def _set(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = due
+        self._timer = self.loop.call_at(due, self._look)
+
+    def _look(self) -> None:
+        now = self.loop.time()
+        for limit in [limit for limit, due in self._limits.items() if due <= now]:
+            self._limits[limit] = now + _AGAIN
+            limit.cancel()
+        self._timer, self._due = None, math.inf
+        earliest = min(self._limits.values(), default=math.inf)
+        if earliest < math.inf:
+            self._set(earliest)
+
+
+class _Thread(threading.local):
+    watch: Watch | None = None  # of the event loop that ran last
+
+
+_thread: Final = _Thread()
+
+
+def running_watch() -> Watch | None:
+    """Return the watch of the event loop that runs in this thread; None where it is none of asyncio."""
     try:
-        task = asyncio.current_task()
-    except RuntimeError:  # no event loop of asyncio runs here
-        task = None
-    if task is None:
-        return anyio.CancelScope(deadline=math.inf if seconds is None else anyio.current_time() + seconds)
-    return _TaskLimit(task, seconds)
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    watch = _thread.watch
+    if watch is None or watch.loop is not loop:
+        watch = _thread.watch = Watch(loop)
+    return watch
 
 
 class _TaskLimit:
     """A limit on asyncio, by the task's own means: ``cancel`` and ``uncancel``, as ``asyncio.timeout`` does."""
 
-    __slots__ = ("_calls", "_cancelling", "_open", "_task", "_watch", "cancelled_caught", "deadline", "due")
+    __slots__ = ("_calls", "_cancelling", "_open", "_task", "_watch", "cancelled_caught", "deadline")
 
-    def __init__(self, task: asyncio.Task[object], seconds: float | None) -> None:
+    def __init__(self, task: asyncio.Task[object], watch: Watch, seconds: float | None) -> None:
         self._task = task
-        self._watch = _watch_of(task.get_loop())
-        self.deadline = math.inf if seconds is None else self._watch.loop.time() + seconds
-        self.due = self.deadline
+        self._watch = watch
+        self.deadline = math.inf if seconds is None else watch.loop.time() + seconds
         self.cancelled_caught = False
         self._calls = 0
         self._open = False
@@ -83,16 +152,16 @@ class _TaskLimit:
         self._cancelling = self._task.cancelling()
         if self._calls:  # cancelled before it was entered
             self._task.cancel()
-        if self.due < math.inf:
-            self._watch.add(self)
+        if self.deadline < math.inf:
+            self._watch.add(self, self.deadline)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         self._open = False
-        if self.due < math.inf:
-            self._watch.limits.pop(self, None)
+        if self.deadline < math.inf:
+            self._watch.remove(self)
         if not self._calls:
             return False
         others = self._task.cancelling()
@@ -104,51 +173,3 @@ class _TaskLimit:
             self.cancelled_caught = True
             return True
         return False
-
-
-class _Watch:
-    """The timer of one event loop: set for the earliest limit that it knew of when it was set."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.limits: dict[_TaskLimit, None] = {}
-        self._due = math.inf
-        self._timer: asyncio.TimerHandle | None = None
-
-    def add(self, limit: _TaskLimit) -> None:
-        """Watch a limit until it is left."""
-        self.limits[limit] = None
-        if limit.due < self._due:
-            self._set(limit.due)
-
-    def _set(self, due: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._due = due
-        self._timer = self.loop.call_at(due, self._look)
-
-    def _look(self) -> None:
-        now = self.loop.time()
-        earliest = math.inf
-        for limit in list(self.limits):
-            if limit.due <= now:
-                limit.due = now + _AGAIN
-                limit.cancel()
-            earliest = min(earliest, limit.due)
-        self._timer, self._due = None, math.inf
-        if earliest < math.inf:
-            self._set(earliest)
-
-
-_last: _Watch | None = None
-_watches: dict[asyncio.AbstractEventLoop, _Watch] = {}
-
-
-def _watch_of(loop: asyncio.AbstractEventLoop) -> _Watch:
-    global _last
-    watch = _last
-    if watch is None or watch.loop is not loop:
-        for other in [other for other in _watches if other.is_closed()]:
-            del _watches[other]
-        watch = _last = _watches.setdefault(loop, _Watch(loop))
-    return watch

@@ -13,6 +13,7 @@ import msgspec
 
 from .. import messages
 from ..messages import logger
+from ..time_limit import running_watch
 from .arguments import Sources
 from .registry import Handler, Hook
 
@@ -33,6 +34,7 @@ class Caller:
         self._threads = anyio.CapacityLimiter(THREADS)
         self._running_threads: dict[anyio.CancelScope, str] = {}
         self._cancelled = anyio.get_cancelled_exc_class()
+        self._watch = running_watch()
 
     async def call(self, handler: Handler, sources: Sources, scope: anyio.CancelScope) -> BaseException | None:
         """Run one attempt of a handler.
@@ -53,9 +55,9 @@ class Caller:
             if handler.item is not None:
                 typed = sources.notification.with_item(sources.notification.item_as(handler.item))
                 sources = msgspec.structs.replace(sources, notification=typed)
-            if handler.timeout is not None:
-                scope.deadline = anyio.current_time() + handler.timeout
             with scope:
+                if handler.timeout is not None:
+                    self._set_timer(scope, handler.timeout)
                 if not handler.asynchronous:
                     result = await self._in_thread(handler, handler.arguments.bind(handler.function, sources))
                     if inspect.isawaitable(result):  # a plain function around an asynchronous one
@@ -72,6 +74,9 @@ class Caller:
             return error  # the handler made it itself, for example by awaiting a task that was cancelled
         except BaseException as error:  # also SystemExit: nothing that a handler raises may end a worker
             return error
+        finally:
+            if handler.timeout is not None and self._watch is not None:
+                self._watch.remove(scope)
         if scope.cancelled_caught:
             # Without a time-out it was cancelled from outside; whoever did that knows better than this error.
             return TimeoutError("Stopped" if handler.timeout is None else f"Not finished within {handler.timeout:g} s")
@@ -102,6 +107,12 @@ class Caller:
         for scope, name in self._running_threads.items():
             logger.warning(messages.abandoned(name), extra={"handler": name})
             scope.cancel()
+
+    def _set_timer(self, scope: anyio.CancelScope, seconds: float) -> None:
+        if self._watch is None:
+            scope.deadline = anyio.current_time() + seconds
+        else:  # a deadline of its own would cost a timer, and as much as all else in a scope
+            self._watch.add(scope, self._watch.loop.time() + seconds)
 
     async def _in_thread(self, handler: Handler, call: Callable[[], Any]) -> Any:
         await anyio.lowlevel.checkpoint_if_cancelled()  # the last chance: nothing gets through the shield

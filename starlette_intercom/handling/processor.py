@@ -64,6 +64,7 @@ class Processor:
         self._clock = clock
         self._chance = chance
         self._observers = observers
+        self._observed = bool(observers)
         self._caller = Caller()
         self._runs: dict[int, Run] = {}
         self._reachable = True
@@ -105,7 +106,7 @@ class Processor:
         try:
             if run.claim.recovered:
                 await self._blame(run)
-            if is_suspect(run.failures, attempt=delivery.attempt):
+            if run.failures and is_suspect(run.failures, attempt=delivery.attempt):
                 async with self._apart:
                     await self._process(run, apart=True)
             else:
@@ -177,7 +178,7 @@ class Processor:
                 await self._record(run, partial(self.inbox.mark, claim, done=run.done, failures=ahead))
             run.scope = self._scope()
             call = self._caller.call(handler, sources, run.scope)
-            if self._observers:
+            if self._observed:
                 call = observed(call, self._observers, run, handler.name, now=self._clock())
             error = await call
             run.scope = None
@@ -212,7 +213,7 @@ class Processor:
         await self._record(run, lambda: self.inbox.bury(claim, handlers=names, done=run.done, failures=run.failures))
         why = _what_happened(run.failures[-1])
         logger.error(messages.buried(delivery.id, delivery.topic, names, why), extra=_fields(delivery))
-        if self._observers:
+        if self._observed:
             self._observers.tell(Buried(id=delivery.id, topic=delivery.topic, handlers=names))
 
     async def _failed(self, run: Run, handler: Handler, error: BaseException) -> None:
@@ -254,7 +255,7 @@ class Processor:
             messages.attempt_failed(delivery.id, topic, handler, attempt, _what_happened(failure)),
             extra=messages.fields(delivery.id, topic, handler=handler, attempt=attempt),
         )
-        if error is None and self._observers:
+        if error is None and self._observed:
             self._observers.tell(Crashed(id=delivery.id, topic=topic, handler=handler, attempt=attempt))
         hooks = self.registry.error_hooks
         if hooks:
@@ -269,7 +270,7 @@ class Processor:
                 await self._caller.hear(hook, sources)
 
     def _tell_retried(self, delivery: Delivery, after: float) -> None:
-        if self._observers:
+        if self._observed:
             self._observers.tell(Retried(id=delivery.id, topic=delivery.topic, after=after))
 
     async def _record(self, run: Run, write: Callable[[], Awaitable[None]]) -> None:
