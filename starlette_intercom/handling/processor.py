@@ -192,17 +192,18 @@ class Processor:
                 await self._failed(run, handler, error)
             if handler is not due[-1]:
                 await self._record(run, lambda: self.inbox.mark(claim, done=run.done, failures=run.failures))
-        await self._conclude(run, handlers)
-
-    async def _conclude(self, run: Run, handlers: Sequence[Handler]) -> None:
-        claim, delivery = run.claim, run.claim.delivery
         left = [handler for handler in handlers if handler.name not in run.done]
-        if not handlers and not run.done:
+        if left or not (handlers or run.done):
+            await self._conclude(run, left)
+        else:
+            await self._record(run, lambda: self.inbox.complete(claim))
+
+    async def _conclude(self, run: Run, left: Sequence[Handler]) -> None:
+        """Record what becomes of a delivery that is not completed."""
+        claim, delivery = run.claim, run.claim.delivery
+        if not left:
             failure = no_handler(delivery.topic, attempt=delivery.attempt, now=self._clock())
             run.failures = added(run.failures, failure)
-        elif not left:
-            await self._record(run, lambda: self.inbox.complete(claim))
-            return
         if any(not is_spent(handler, run.failures) for handler in left):
             after = run.after
             logger.info(messages.retrying(delivery.id, delivery.topic, after), extra=_fields(delivery))
@@ -278,7 +279,7 @@ class Processor:
         pause = 0.05
         while True:
             try:
-                await self._answer(write)
+                await (self._answer(write) if self.inbox.durable else write())
             except LeaseLost:
                 raise
             except Exception as error:
@@ -295,8 +296,6 @@ class Processor:
 
     async def _answer(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Have the inbox do something, within a lease: a record outside of this process may leave us without answer."""
-        if not self.inbox.durable:
-            return await ask()
         with time_limit(self._lease):
             return await ask()
         raise InboxUnavailable(f"no answer within {self._lease:g} s")

@@ -154,7 +154,7 @@ class _Workers:
     async def _work(self) -> None:
         turns = 0
         while True:
-            run = await self._next()
+            run = self._take() or await self._next()
             if run is None:
                 return
             self._busy += 1
@@ -168,11 +168,20 @@ class _Workers:
             if turns % _FAIR == 0:
                 await anyio.lowlevel.checkpoint()
 
+    def _take(self) -> Run | None:
+        """Return one of the runs claimed in advance, and let another worker look for more."""
+        if not self._ready or (self._draining and self._processor.inbox.durable):
+            return None
+        # One at a time: it wakes the next. Where this one goes on without waiting, a second would find nothing.
+        if self._parked and not self._waking:
+            self._waking = True
+            self._parked.popleft().set()
+        return self._ready.popleft()
+
     async def _next(self) -> Run | None:
         while True:
-            if self._ready and not (self._draining and self._processor.inbox.durable):
-                run = self._ready.popleft()
-                self._wake_one()
+            run = self._take()
+            if run is not None:
                 return run
             if self._claiming:
                 if self._draining:
@@ -200,12 +209,3 @@ class _Workers:
             return True
         finally:
             self._claiming = False
-
-    def _wake_one(self) -> None:
-        """Let another worker see whether there is more to run, or wait for the inbox in place of this one.
-
-        One at a time: it wakes the next. Where this one goes on without waiting, a second would find nothing.
-        """
-        if self._parked and not self._waking:
-            self._waking = True
-            self._parked.popleft().set()
