@@ -42,7 +42,8 @@ class Caller:
         Args:
             handler: what is run.
             sources: what it may ask for.
-            scope: a new cancel scope; the attempt runs in it, so that whoever has it can stop the attempt.
+            scope: the cancel scope in which this runs, so that whoever has it can stop the attempt. When it was
+                cancelled, also because the handler's time was up, nothing more can be done in it.
 
         Returns:
             What the handler raised, or None.
@@ -55,31 +56,27 @@ class Caller:
             if handler.item is not None:
                 typed = sources.notification.with_item(sources.notification.item_as(handler.item))
                 sources = msgspec.structs.replace(sources, notification=typed)
-            with scope:
-                if handler.timeout is not None:
-                    self._set_timer(scope, handler.timeout)
-                if not handler.asynchronous:
-                    result = await self._in_thread(handler, handler.arguments.bind(handler.function, sources))
-                    if inspect.isawaitable(result):  # a plain function around an asynchronous one
-                        await result
-                elif handler.arguments.notification_only:
-                    await handler.function(sources.notification)
-                else:
-                    await handler.arguments.bind(handler.function, sources)()
+            if handler.timeout is not None:
+                self._start_timer(scope, handler.timeout)
+            if not handler.asynchronous:
+                result = await self._in_thread(handler, handler.arguments.bind(handler.function, sources))
+                if inspect.isawaitable(result):  # a plain function around an asynchronous one
+                    await result
+            elif handler.arguments.notification_only:
+                await handler.function(sources.notification)
+            else:
+                await handler.arguments.bind(handler.function, sources)()
         except KeyboardInterrupt:
             raise
-        except self._cancelled as error:
-            if _is_cancelled():
-                raise
-            return error  # the handler made it itself, for example by awaiting a task that was cancelled
         except BaseException as error:  # also SystemExit: nothing that a handler raises may end a worker
-            return error
+            if scope.cancel_called:
+                return _without(self._cancelled, error) or _stopped(handler)
+            if isinstance(error, self._cancelled) and _is_cancelled():
+                raise
+            return error  # or a cancellation that the handler made itself, say by awaiting a task that was cancelled
         finally:
-            if handler.timeout is not None and self._watch is not None:
-                self._watch.remove(scope)
-        if scope.cancelled_caught:
-            # Without a time-out it was cancelled from outside; whoever did that knows better than this error.
-            return TimeoutError("Stopped" if handler.timeout is None else f"Not finished within {handler.timeout:g} s")
+            if handler.timeout is not None:
+                self._stop_timer(scope)
         return None
 
     async def hear(self, hook: Hook, sources: Sources) -> None:
@@ -108,11 +105,17 @@ class Caller:
             logger.warning(messages.abandoned(name), extra={"handler": name})
             scope.cancel()
 
-    def _set_timer(self, scope: anyio.CancelScope, seconds: float) -> None:
+    def _start_timer(self, scope: anyio.CancelScope, seconds: float) -> None:
         if self._watch is None:
             scope.deadline = anyio.current_time() + seconds
-        else:  # a deadline of its own would cost a timer, and as much as all else in a scope
+        else:  # a deadline of its own would cost a timer
             self._watch.add(scope, self._watch.loop.time() + seconds)
+
+    def _stop_timer(self, scope: anyio.CancelScope) -> None:
+        if self._watch is None:
+            scope.deadline = float("inf")
+        else:
+            self._watch.remove(scope)
 
     async def _in_thread(self, handler: Handler, call: Callable[[], Any]) -> Any:
         await anyio.lowlevel.checkpoint_if_cancelled()  # the last chance: nothing gets through the shield
@@ -154,6 +157,18 @@ def _fields(sources: Sources) -> dict[str, object]:
     if delivery is None:
         return {"topic": sources.notification.topic}
     return messages.fields(delivery.id, delivery.topic, attempt=delivery.attempt)
+
+
+def _without(kind: type[BaseException], error: BaseException) -> BaseException | None:
+    """Return what is left of an error without those of a kind, also where they are in a group."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(kind)[1]
+    return None if isinstance(error, kind) else error
+
+
+def _stopped(handler: Handler) -> TimeoutError:
+    # Without a time-out it was cancelled from outside; whoever did that knows better than this error.
+    return TimeoutError("Stopped" if handler.timeout is None else f"Not finished within {handler.timeout:g} s")
 
 
 def _is_cancelled() -> bool:

@@ -74,7 +74,8 @@ async def test_each_handler_has_its_own_time(stage: Stage) -> None:
     await run_once(stage)
     letter = await stage.dead()
     assert letter.handlers == ("0", "1")
-    assert [failure.message for failure in letter.failures] == ["Not finished within 0.02 s", "Not finished within 0.01 s"]
+    said = [failure.message for failure in letter.failures]
+    assert said == ["Not finished within 0.02 s", "Not finished within 0.01 s"]
 
 
 async def test_plain_functions_run_in_threads(stage: Stage) -> None:
