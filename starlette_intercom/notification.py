@@ -223,8 +223,8 @@ class StoredNotification(Notification[ItemT]):
 
 def dedupe_key_of(notification: Notification[Any]) -> str:
     """Return what tells two notifications apart: workspace and id, or a digest of the body where the id is null."""
-    name = notification.id or hashlib.sha256(notification.raw).hexdigest()
-    return f"{notification.app_id}:{name}"
+    envelope = notification._envelope
+    return f"{envelope.app_id}:{envelope.id or hashlib.sha256(notification.raw).hexdigest()}"
 
 
 def _envelope_of(raw: bytes) -> _Envelope:

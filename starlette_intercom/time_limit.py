@@ -51,45 +51,62 @@ def time_limit(seconds: float | None) -> TimeLimit:
         seconds: from now; None for a limit that only :meth:`TimeLimit.cancel` ends.
     """
     watch = _thread.watch
-    # Asking for the task of a known loop is a look into a dict; finding the running loop, a system call on Python 3.11.
+    # The task of a known loop is found in a dict; which loop is running, by a system call on Python 3.11.
     task = None if watch is None else asyncio.current_task(watch.loop)
     if watch is None or task is None:
-        watch = running_watch()
+        watch = _watch_of_running_loop()
         task = None if watch is None else asyncio.current_task(watch.loop)
         if watch is None or task is None:
             return anyio.CancelScope(deadline=math.inf if seconds is None else anyio.current_time() + seconds)
     return _TaskLimit(task, watch, seconds)
 
 
-class Cancellable(Protocol):
-    """What a watch can end: a limit, or a cancel scope."""
-
-    def cancel(self) -> None:
-        """End it."""
+def scope_timer() -> ScopeTimer:
+    """Return what ends cancel scopes when their time is up, for the event loop that is running."""
+    return _watch_of_running_loop() or _Deadlines()
 
 
-class Watch:
+class ScopeTimer(Protocol):
+    """Ends cancel scopes when their time is up."""
+
+    def start(self, scope: anyio.CancelScope, seconds: float) -> object:
+        """Cancel a scope in so many seconds, unless it is stopped before."""
+
+    def stop(self, scope: anyio.CancelScope) -> None:
+        """Leave a scope alone from now on; also one that was never started."""
+
+
+class _Deadlines:
+    """Has each scope look after its own deadline, which costs next to nothing on trio."""
+
+    def start(self, scope: anyio.CancelScope, seconds: float) -> None:
+        scope.deadline = anyio.current_time() + seconds
+
+    def stop(self, scope: anyio.CancelScope) -> None:
+        scope.deadline = math.inf
+
+
+class _Cancellable(Protocol):
+    def cancel(self) -> None: ...
+
+
+class _Watch:
     """The one timer of an event loop of asyncio, set for the earliest limit that it knew of when it was set."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._limits: dict[Cancellable, float] = {}
+        self._limits: dict[_Cancellable, float] = {}
         self._due = math.inf
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, limit: Cancellable, due: float) -> None:
-        """Cancel ``limit`` when its time is up, and each second from then on, until it is removed.
-
-        Args:
-            limit: what is cancelled.
-            due: when, on the clock of the event loop.
-        """
-        self._limits[limit] = due
+    def start(self, limit: _Cancellable, seconds: float) -> float:
+        """Cancel ``limit`` when its time is up, and each second from then on; return when that is."""
+        due = self._limits[limit] = self.loop.time() + seconds
         if due < self._due:
             self._set(due)
+        return due
 
-    def remove(self, limit: Cancellable) -> None:
-        """Forget a limit; also one that was never added."""
+    def stop(self, limit: _Cancellable) -> None:
         self._limits.pop(limit, None)
 
     def _set(self, due: float) -> None:
@@ -110,13 +127,13 @@ class Watch:
 
 
 class _Thread(threading.local):
-    watch: Watch | None = None  # of the event loop that ran last
+    watch: _Watch | None = None  # of the event loop that ran last
 
 
 _thread: Final = _Thread()
 
 
-def running_watch() -> Watch | None:
+def _watch_of_running_loop() -> _Watch | None:
     """Return the watch of the event loop that runs in this thread; None where it is none of asyncio."""
     try:
         loop = asyncio.get_running_loop()
@@ -124,19 +141,20 @@ def running_watch() -> Watch | None:
         return None
     watch = _thread.watch
     if watch is None or watch.loop is not loop:
-        watch = _thread.watch = Watch(loop)
+        watch = _thread.watch = _Watch(loop)
     return watch
 
 
 class _TaskLimit:
     """A limit on asyncio, by the task's own means: ``cancel`` and ``uncancel``, as ``asyncio.timeout`` does."""
 
-    __slots__ = ("_calls", "_cancelling", "_open", "_task", "_watch", "cancelled_caught", "deadline")
+    __slots__ = ("_calls", "_cancelling", "_open", "_seconds", "_task", "_watch", "cancelled_caught", "deadline")
 
-    def __init__(self, task: asyncio.Task[object], watch: Watch, seconds: float | None) -> None:
+    def __init__(self, task: asyncio.Task[object], watch: _Watch, seconds: float | None) -> None:
         self._task = task
         self._watch = watch
-        self.deadline = math.inf if seconds is None else watch.loop.time() + seconds
+        self._seconds = seconds
+        self.deadline = math.inf
         self.cancelled_caught = False
         self._calls = 0
         self._open = False
@@ -152,16 +170,16 @@ class _TaskLimit:
         self._cancelling = self._task.cancelling()
         if self._calls:  # cancelled before it was entered
             self._task.cancel()
-        if self.deadline < math.inf:
-            self._watch.add(self, self.deadline)
+        if self._seconds is not None:
+            self.deadline = self._watch.start(self, self._seconds)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         self._open = False
-        if self.deadline < math.inf:
-            self._watch.remove(self)
+        if self._seconds is not None:
+            self._watch.stop(self)
         if not self._calls:
             return False
         others = self._task.cancelling()

@@ -13,7 +13,7 @@ import msgspec
 
 from .. import messages
 from ..messages import logger
-from ..time_limit import running_watch
+from ..time_limit import scope_timer
 from .arguments import Sources
 from .registry import Handler, Hook
 
@@ -34,7 +34,7 @@ class Caller:
         self._threads = anyio.CapacityLimiter(THREADS)
         self._running_threads: dict[anyio.CancelScope, str] = {}
         self._cancelled = anyio.get_cancelled_exc_class()
-        self._watch = running_watch()
+        self._timer = scope_timer()
 
     async def call(self, handler: Handler, sources: Sources, scope: anyio.CancelScope) -> BaseException | None:
         """Run one attempt of a handler.
@@ -57,7 +57,7 @@ class Caller:
                 typed = sources.notification.with_item(sources.notification.item_as(handler.item))
                 sources = msgspec.structs.replace(sources, notification=typed)
             if handler.timeout is not None:
-                self._start_timer(scope, handler.timeout)
+                self._timer.start(scope, handler.timeout)
             if not handler.asynchronous:
                 result = await self._in_thread(handler, handler.arguments.bind(handler.function, sources))
                 if inspect.isawaitable(result):  # a plain function around an asynchronous one
@@ -76,7 +76,7 @@ class Caller:
             return error  # or a cancellation that the handler made itself, say by awaiting a task that was cancelled
         finally:
             if handler.timeout is not None:
-                self._stop_timer(scope)
+                self._timer.stop(scope)
         return None
 
     async def hear(self, hook: Hook, sources: Sources) -> None:
@@ -104,18 +104,6 @@ class Caller:
         for scope, name in self._running_threads.items():
             logger.warning(messages.abandoned(name), extra={"handler": name})
             scope.cancel()
-
-    def _start_timer(self, scope: anyio.CancelScope, seconds: float) -> None:
-        if self._watch is None:
-            scope.deadline = anyio.current_time() + seconds
-        else:  # a deadline of its own would cost a timer
-            self._watch.add(scope, self._watch.loop.time() + seconds)
-
-    def _stop_timer(self, scope: anyio.CancelScope) -> None:
-        if self._watch is None:
-            scope.deadline = float("inf")
-        else:
-            self._watch.remove(scope)
 
     async def _in_thread(self, handler: Handler, call: Callable[[], Any]) -> Any:
         await anyio.lowlevel.checkpoint_if_cancelled()  # the last chance: nothing gets through the shield

@@ -125,7 +125,10 @@ class MemoryInbox(Inbox):
         )
         self._records[key] = record
         self._bytes += size
-        self._join(record)
+        if group is None:
+            self._offer(record)
+        else:
+            self._join(record)
         return True
 
     async def claim(self, limit: int, *, lease: float, ids: Sequence[str] | None = None) -> Sequence[Claim]:
@@ -401,7 +404,7 @@ class MemoryInbox(Inbox):
 
     def _is_ready(self, record: _Record, since: float) -> bool:
         current = self._records.get(record.id) is record and record.state is _WAITING and record.until == since
-        return current and self._may_run(record)
+        return current and (record.group is None or self._may_run(record))
 
     def _offer_first(self, group: _Group) -> None:
         first = self._records[group.members[0][1]]

@@ -190,7 +190,7 @@ def signer_of(body: bytes, header: bytes, secrets: Secrets, scheme: SignatureSch
     """Do the same as :func:`verify` with a header whose shape was checked."""
     given = header[len(scheme.prefix) :]
     matched = None
-    for name, key in secrets:
+    for name, key in secrets._by_name.items():
         if hmac.compare_digest(key.digits(body, scheme.algorithm).encode(), given):
             matched = name
     return matched
