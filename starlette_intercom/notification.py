@@ -193,8 +193,11 @@ class VerifiedNotification(Notification[Any]):
     secret_name: str
 
     def __init__(self, body: VerifiedBody) -> None:
-        super().__init__(body.content, _envelope_of(body.content))
-        object.__setattr__(self, "secret_name", body.secret_name)
+        put = object.__setattr__
+        put(self, "raw", body.content)
+        put(self, "_envelope", _envelope_of(body.content))
+        put(self, "_item", msgspec.UNSET)
+        put(self, "secret_name", body.secret_name)
 
 
 class StoredNotification(Notification[ItemT]):

@@ -210,12 +210,15 @@ class Processor:
             if scope.cancel_called:
                 run.ended = handler, error
                 return False
-            await self._settle(run, handler, error)
+            if error is None:
+                run.succeeded(handler.name)
+            else:
+                await self._settle(run, handler, error)
         left = [handler for handler in handlers if handler.name not in run.done]
         if left or not (handlers or run.done):
             await self._conclude(run, left)
         else:
-            await self._record(run, lambda: self.inbox.complete(claim))
+            await self._record(run, partial(self.inbox.complete, claim))
         return True
 
     async def _conclude(self, run: Run, left: Sequence[Handler]) -> None:
@@ -239,10 +242,10 @@ class Processor:
 
     async def _settle(self, run: Run, handler: Handler, error: BaseException | None) -> None:
         """Remember how a handler ended; after a failure also how long it is to wait, and tell the hooks."""
-        run.unwritten = True
         if error is None:
-            run.done |= {handler.name}
+            run.succeeded(handler.name)
             return
+        run.unwritten = True
         failure = failure_of(error, handler=handler.name, attempt=run.claim.delivery.attempt, now=self._clock())
         run.failures = added(run.failures, failure)
         if not is_spent(handler, run.failures):

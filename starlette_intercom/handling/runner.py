@@ -157,7 +157,7 @@ class _Workers:
         run: Run | None = None  # what a used-up scope leaves to be finished
         while True:
             with anyio.CancelScope() as scope:
-                while not scope.cancel_called:
+                while True:
                     run = run or self._take() or await self._next()
                     if run is None:
                         return
@@ -169,8 +169,11 @@ class _Workers:
                         logger.exception(messages.worker_survived())
                     finally:
                         self._busy -= 1
+                    if not over or run.lost:  # the scope was cancelled
+                        run = None if over else run
+                        break
                     self._used += 1 + len(run.claim.notification.raw) // _LARGE
-                    run = None if over else run
+                    run = None
                     if self._used >= _FAIR:
                         self._used = 0
                         await anyio.lowlevel.checkpoint()

@@ -393,7 +393,7 @@ class MemoryInbox(Inbox):
     def _remove(self, record: _Record) -> None:
         del self._records[record.id]
         self._bytes -= len(record.notification.raw)
-        if record.state is not _DEAD:
+        if record.group is not None and record.state is not _DEAD:
             self._leave(record)
 
     def _may_run(self, record: _Record) -> bool:

@@ -101,7 +101,7 @@ class BodyReader:
                 self._hold(len(chunk), deadline)
                 buffer += chunk
         finally:
-            self._forget(deadline)
+            self._buffered -= self._reads.pop(deadline, 0)
         body = bytes(buffer) + chunk if buffer else chunk
         name = signer_of(body, signature, self._secrets, self._scheme)
         if name is None:
@@ -139,9 +139,6 @@ class BodyReader:
 
     def _evict_oldest(self, *, by: TimeLimit) -> None:
         oldest = next(iter(self._reads))
-        self._forget(oldest)
+        self._buffered -= self._reads.pop(oldest)
         if oldest is not by:  # that one sees it by itself: cancelling the running task would hit its answer
             oldest.cancel()
-
-    def _forget(self, read: TimeLimit) -> None:
-        self._buffered -= self._reads.pop(read, 0)
