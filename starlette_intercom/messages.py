@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import traceback
 from typing import Final
 
 logger: Final = logging.getLogger("starlette_intercom")
@@ -38,6 +39,24 @@ def turned_away(reason: str, unlogged: int) -> str:
     """A request did not go its usual way; what happens often is counted and said once a minute."""
     more = f" (and {unlogged} times more since this was last said)" if unlogged else ""
     return f"Webhook request: {one_line(reason)}{more}."
+
+
+REDACTED_TO_NOTHING: Final = (
+    "not stored, since redact returned None: let it return the item that is to be stored, or {} for an empty one"
+)
+"""Why a notification is answered with 503 although it was redacted."""
+
+
+def redact_raised(error: BaseException) -> str:
+    """The user's function raised; the text of the error, and its traceback, could quote the payload."""
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    return f"not stored, since redact raised {type(error).__name__} ({frame.f_code.co_filename}, line {line})"
+
+
+def redacted_unusable(item: object, error: BaseException) -> str:
+    """The user's function returned what is no JSON."""
+    kind = type(item).__name__
+    return f"not stored, since redact returned a {kind} that cannot be stored as JSON ({type(error).__name__})"
 
 
 def unhandled(topic: str) -> str:
