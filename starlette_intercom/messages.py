@@ -126,6 +126,11 @@ def attempt_failed(id: str, topic: str, handler: str, attempt: int, error: str) 
     return f"Delivery {id} ({topic!r}): handler {handler!r} failed in attempt {attempt}: {error}"
 
 
+def no_handler_here(id: str, topic: str) -> str:
+    """A delivery was claimed by a process that cannot handle it, as the old one of a rolling deploy."""
+    return f"Delivery {id} ({topic!r}) has no handler in this process."
+
+
 def retrying(id: str, topic: str, after: float) -> str:
     """A delivery is scheduled for its next attempt."""
     return f"Delivery {id} ({topic!r}) will be tried again in {after:.1f} s."

@@ -20,9 +20,10 @@ from ..steps import Buried, Crashed, Retried
 from ..time_limit import time_limit
 from .arguments import Services, Sources
 from .calling import Abandoned, Caller
-from .failures import PROCESS_DIED, added, culprit, died, failure_of, is_spent, is_suspect, no_handler
-from .registry import Handler, HandlerRegistry
+from .failures import PROCESS_DIED, added, culprit, died, failure_of, is_spent, is_suspect, missed, no_handler
+from .registry import RETRIES, Handler, HandlerRegistry
 from .run import Run, observed
+from .schedule import Backoff
 
 T = TypeVar("T")
 
@@ -196,13 +197,14 @@ class Processor:
     async def _conclude(self, run: Run, handlers: Sequence[Handler]) -> None:
         claim, delivery = run.claim, run.claim.delivery
         left = [handler for handler in handlers if handler.name not in run.done]
-        if not handlers and not run.done:
-            failure = no_handler(delivery.topic, attempt=delivery.attempt, now=self._clock())
-            run.failures = added(run.failures, failure)
-        elif not left:
+        if not handlers:
+            again = self._missed(run)
+        elif left:
+            again = any(not is_spent(handler, run.failures) for handler in left)
+        else:
             await self._record(run, lambda: self.inbox.complete(claim))
             return
-        if any(not is_spent(handler, run.failures) for handler in left):
+        if again:
             after = run.after
             logger.info(messages.retrying(delivery.id, delivery.topic, after), extra=_fields(delivery))
             await self._record(run, lambda: self.inbox.retry(claim, after=after, done=run.done, failures=run.failures))
@@ -214,6 +216,19 @@ class Processor:
         logger.error(messages.buried(delivery.id, delivery.topic, names, why), extra=_fields(delivery))
         if self._observers:
             self._observers.tell(Buried(id=delivery.id, topic=delivery.topic, handlers=names))
+
+    def _missed(self, run: Run) -> bool:
+        """Remember that there is no handler here, and tell whether to wait for a process that has one.
+
+        While a new version is rolled out, the old one may claim what only the new one handles.
+        """
+        delivery = run.claim.delivery
+        failure = no_handler(delivery.topic, attempt=delivery.attempt, now=self._clock())
+        run.failures = added(run.failures, failure)
+        logger.warning(messages.no_handler_here(delivery.id, delivery.topic), extra=_fields(delivery))
+        count = missed(run.failures)
+        run.after = Backoff().delay(count, self._chance())
+        return count <= RETRIES
 
     async def _failed(self, run: Run, handler: Handler, error: BaseException) -> None:
         """Remember a failure, and how long the handler is to wait for its next attempt; tell the hooks."""
