@@ -279,7 +279,7 @@ def _check(broker: AsyncBroker) -> None:
         limits = (stream.max_msgs, stream.max_bytes, stream.max_age)
         if not any(limit is not None and limit > 0 for limit in limits):
             raise ConfigurationError(
-                "The stream of this broker would grow without bound, since messages stay in it after they were handled: "
-                "make it with stream_config=StreamConfig(max_msgs=100_000). What is cut off is handed out again. "
+                "The stream of this broker would grow without bound, since messages stay in it after they were "
+                "handled: make it with stream_config=StreamConfig(max_msgs=100_000). What is cut off is handed out again. "
                 "A stream that exists already stays as it is: change it with 'nats stream edit', too."
             )
