@@ -45,6 +45,8 @@ class TaskiqRunner(Runner):
     Web processes hand out ids: ``uvicorn module:app``. Workers process them: ``taskiq worker module:broker``; they
     start and stop ``intercom`` by themselves, and hand out ids too, so that nothing waits for a web process.
 
+    On Python 3.11 workers may not end on SIGTERM: a ``RedisStreamBroker`` then needs ``socket_timeout=None``, too.
+
     Args:
         broker: it is started and shut down together with the app. Give Intercom a queue of its own.
         again_after: seconds after which a delivery that was given to the engine and does not run yet is given to it
@@ -280,6 +282,6 @@ def _check(broker: AsyncBroker) -> None:
         if not any(limit is not None and limit > 0 for limit in limits):
             raise ConfigurationError(
                 "The stream of this broker would grow without bound, since messages stay in it after they were "
-                "handled: make it with stream_config=StreamConfig(max_msgs=100_000). What is cut off is handed out again. "
-                "A stream that exists already stays as it is: change it with 'nats stream edit', too."
+                "handled: make it with stream_config=StreamConfig(max_msgs=100_000). What is cut off is handed out "
+                "again. A stream that exists already stays as it is: change it with 'nats stream edit', too."
             )

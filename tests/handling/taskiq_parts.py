@@ -55,6 +55,7 @@ def broker_of(settings: Settings) -> AsyncBroker:
         unacknowledged_lock_timeout=5,
         xread_block=200,
         idle_timeout=500,
+        socket_timeout=None,  # with one, Python 3.11 may swallow the cancellation that ends a worker
     )
 
 
