@@ -72,7 +72,7 @@ class Notification(Generic[ItemT]):
     signature was checked, :class:`StoredNotification` out of the inbox.
 
     Attributes:
-        raw: the exact bytes that Intercom sent.
+        raw: the exact bytes that Intercom sent; with ``Intercom(…, redact=…)`` those that were stored instead.
     """
 
     __slots__ = ("_envelope", "_item", "raw")

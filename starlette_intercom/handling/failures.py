@@ -15,7 +15,7 @@ from .registry import Handler
 PROCESS_DIED: Final = "ProcessDied"
 NO_HANDLER: Final = "NoHandler"
 _REFUSALS: Final = (Reject, InvalidNotification)
-_FINAL: Final = frozenset({*(kind.__name__ for kind in _REFUSALS), NO_HANDLER})
+_FINAL: Final = frozenset(kind.__name__ for kind in _REFUSALS)
 
 _MAX_MESSAGE: Final = 500  # characters
 _MAX_TRACEBACK: Final = 4000  # characters, the end of it: that is where it was raised
@@ -51,9 +51,14 @@ def is_suspect(failures: Sequence[Failure], *, attempt: int) -> bool:
 
 
 def no_handler(topic: str, *, attempt: int, now: float) -> Failure:
-    """Describe a delivery whose handlers are gone, since the code has changed."""
+    """Describe an attempt in a process that has no handler for it: the code has changed, or is changing."""
     message = f"No handler is registered for {topic!r} in this process"
     return Failure(handler="", attempt=attempt, at=now, error=NO_HANDLER, message=message)
+
+
+def missed(failures: Sequence[Failure]) -> int:
+    """Count the attempts in processes without a handler; they are held against no handler."""
+    return sum(failure.error == NO_HANDLER for failure in failures)
 
 
 def added(failures: tuple[Failure, ...], failure: Failure) -> tuple[Failure, ...]:

@@ -20,9 +20,21 @@ from ..steps import Buried, Crashed, Retried
 from ..time_limit import time_limit
 from .arguments import Services, Sources
 from .calling import Abandoned, Caller
-from .failures import PROCESS_DIED, added, culprit, died, failure_of, is_spent, is_suspect, no_handler, still_due
-from .registry import Handler, HandlerRegistry
+from .failures import (
+    PROCESS_DIED,
+    added,
+    culprit,
+    died,
+    failure_of,
+    is_spent,
+    is_suspect,
+    missed,
+    no_handler,
+    still_due,
+)
+from .registry import RETRIES, Handler, HandlerRegistry
 from .run import Run, observed
+from .schedule import Backoff
 
 T = TypeVar("T")
 
@@ -215,7 +227,7 @@ class Processor:
             else:
                 await self._settle(run, handler, error)
         left = [handler for handler in handlers if handler.name not in run.done]
-        if left or not (handlers or run.done):
+        if left or not handlers:
             await self._conclude(run, left)
         else:
             await self._record(run, partial(self.inbox.complete, claim))
@@ -224,10 +236,8 @@ class Processor:
     async def _conclude(self, run: Run, left: Sequence[Handler]) -> None:
         """Record what becomes of a delivery that is not completed."""
         claim, delivery = run.claim, run.claim.delivery
-        if not left:
-            failure = no_handler(delivery.topic, attempt=delivery.attempt, now=self._clock())
-            run.failures = added(run.failures, failure)
-        if any(not is_spent(handler, run.failures) for handler in left):
+        again = any(not is_spent(handler, run.failures) for handler in left) if left else self._missed(run)
+        if again:
             after = run.after
             logger.info(messages.retrying(delivery.id, delivery.topic, after), extra=_fields(delivery))
             await self._record(run, lambda: self.inbox.retry(claim, after=after, done=run.done, failures=run.failures))
@@ -239,6 +249,19 @@ class Processor:
         logger.error(messages.buried(delivery.id, delivery.topic, names, why), extra=_fields(delivery))
         if self._observed:
             self._observers.tell(Buried(id=delivery.id, topic=delivery.topic, handlers=names))
+
+    def _missed(self, run: Run) -> bool:
+        """Remember that there is no handler here, and tell whether to wait for a process that has one.
+
+        While a new version is rolled out, the old one may claim what only the new one handles.
+        """
+        delivery = run.claim.delivery
+        failure = no_handler(delivery.topic, attempt=delivery.attempt, now=self._clock())
+        run.failures = added(run.failures, failure)
+        logger.warning(messages.no_handler_here(delivery.id, delivery.topic), extra=_fields(delivery))
+        count = missed(run.failures)
+        run.after = Backoff().delay(count, self._chance())
+        return count <= RETRIES
 
     async def _settle(self, run: Run, handler: Handler, error: BaseException | None) -> None:
         """Remember how a handler ended; after a failure also how long it is to wait, and tell the hooks."""

@@ -93,7 +93,7 @@ class Secrets:
         secrets: one secret, a sequence of them (named ``1``, ``2``, … in order), or a mapping of names to secrets.
 
     Raises:
-        ConfigurationError: there is none, or one is empty or no text.
+        ConfigurationError: there is none, or one is empty, no text, or has whitespace around it.
     """
 
     __slots__ = ("_by_name",)
@@ -121,6 +121,11 @@ class Secrets:
             if not secret.strip():
                 raise ConfigurationError(
                     f"The client secret {name!r} is empty: anybody could sign with it. Is its variable set?"
+                )
+            if secret != secret.strip():  # no signature would ever match
+                raise ConfigurationError(
+                    f"The client secret {name!r} has whitespace or a line break around it, which was copied along: "
+                    "take it away, or call .strip() where you read it."
                 )
         self._by_name = {name: _Key(_encoded(secret)) for name, secret in secrets.items()}
 

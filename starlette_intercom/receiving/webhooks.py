@@ -18,6 +18,7 @@ from ..time_limit import time_limit
 from .answers import ALIVE, BROKEN_OFF, DUPLICATE, NOT_ALLOWED, RECEIVED, TRY_LATER, Answer, not_a_notification
 from .body import BodyReader, Disconnected, Refused
 from .guard import answer_broken_off, cut_off, refuse_websocket
+from .redaction import NotRedacted, RedactFunction, redacted
 from .rejections import RejectionLog
 
 KeyFunction = Callable[[Notification[Any]], "str | None"]
@@ -37,6 +38,7 @@ class Webhooks:
         unhandled: hears, after the answer, of a notification that no handler takes.
         dedupe_key: the identity of a notification; None for workspace and id.
         serialize_by: deliveries for which this returns the same text run one after the other.
+        redact: what is stored as the item; None for what came.
         observers: hear what becomes of each notification.
     """
 
@@ -50,6 +52,7 @@ class Webhooks:
         unhandled: Callable[[VerifiedNotification], Awaitable[None]],
         dedupe_key: KeyFunction | None = None,
         serialize_by: KeyFunction | None = None,
+        redact: RedactFunction | None = None,
         observers: Observers = NOBODY,
     ) -> None:
         self._reader = reader
@@ -59,6 +62,7 @@ class Webhooks:
         self._unhandled = unhandled
         self._dedupe_key = dedupe_key
         self._serialize_by = serialize_by
+        self._redact = redact
         self._observers = observers
         self._observed = bool(observers)
         self._rejections = RejectionLog()
@@ -144,6 +148,11 @@ class Webhooks:
         if self._serialize_by is not None:
             group = self._ask(self._serialize_by, "serialize_by", notification)
         key = key or dedupe_key_of(notification)
+        if self._redact is not None:  # after key and group, which are those of what came
+            try:
+                notification = redacted(notification, self._redact)
+            except NotRedacted as failure:
+                return self._rejected(TRY_LATER, began, "not redacted", log=str(failure))
         trace = self._observers.traceparent() if self._observed else None
         try:
             new = await self._inbox.accept(notification, key=key, group=group, trace=trace)
