@@ -32,4 +32,5 @@ class TestSQLiteInbox(InboxConformance):
 class TestSQLiteInboxWithMostKeysInTheIndex(TestSQLiteInbox):
     @pytest.fixture(autouse=True)
     def _few(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(keys, "MANY", 2)
+        monkeypatch.setattr(keys, "STEP", 1)
+        monkeypatch.setattr(keys, "SLICES", 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,16 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let three keys be many."""
-    monkeypatch.setattr(keys, "MANY", 3)
+    """Two slices, which take turns after every second delivery."""
+    monkeypatch.setattr(keys, "STEP", 2)
+    monkeypatch.setattr(keys, "SLICES", 2)
+
+
+@pytest.fixture
+def all_of_four(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every fourth delivery takes itself and the three before it into the index."""
+    monkeypatch.setattr(keys, "STEP", 4)
+    monkeypatch.setattr(keys, "SLICES", 1)
 
 
 async def accept(inbox: SQLiteInbox, key: str) -> bool:
@@ -108,18 +117,18 @@ async def test_inboxes_on_one_file_know_what_the_others_accepted_and_indexed(pat
     await other.close()
 
 
-@pytest.mark.usefixtures("few")
+@pytest.mark.usefixtures("all_of_four")
 async def test_a_purged_key_is_new_again_for_every_inbox(path: Path) -> None:
     one, other = SQLiteInbox(path), SQLiteInbox(path)
     await one.open()
     await other.open()
-    for name in ("a", "b", "c", "d"):
+    for name in ("a", "b", "c", "d", "e"):
         assert await accept(one, name)
         assert not await accept(other, name)
-    for claim in await one.claim(4, lease=60):
+    for claim in await one.claim(5, lease=60):
         await one.bury(claim, handlers=("h",), done=frozenset(), failures=())
-    assert indexed_in(path) == 3
-    for name in ("a", "d"):  # one in the index, one in memory
+    assert indexed_in(path) == 4
+    for name in ("a", "e"):  # one in the index, one in memory
         letter = await other.get_dead(name)
         assert letter is not None
         assert letter.id == name
@@ -162,18 +171,94 @@ async def test_the_index_forgets_with_the_retention(path: Path) -> None:
     await inbox.close()
 
 
-def test_a_sieve_that_is_full_begins_again_or_lets_everything_pass() -> None:
-    connection = sqlite3.connect(":memory:")
+@pytest.mark.usefixtures("all_of_four")
+async def test_what_another_inbox_deleted_does_not_come_into_the_index(path: Path) -> None:
+    one, other = SQLiteInbox(path), SQLiteInbox(path, retention=0)
+    await one.open()
+    await other.open()
+    for name in ("a", "b"):
+        assert await accept(one, name)
+    for claim in await one.claim(2, lease=60):
+        await one.complete(claim)
+    await other.tidy()
+    for name in ("c", "d"):
+        assert await accept(one, name)
+    assert indexed_in(path) == 2
+    assert [await accept(one, name) for name in ("a", "c", "d")] == [True, False, False]
+    await one.close()
+    await other.close()
+
+
+@pytest.mark.usefixtures("few")
+async def test_what_fails_is_not_known_and_what_others_wrote_meanwhile_is(path: Path) -> None:
+    one, other = SQLiteInbox(path), SQLiteInbox(path)
+    await one.open()
+    await other.open()
+    for number in range(6):
+        name = f"key-{number}"
+        with pytest.raises(UnicodeEncodeError):
+            await one.accept(notification_for(name), key=name, trace="\ud800")
+        assert await accept(other, f"other-{number}")
+        assert not await accept(one, f"other-{number}")
+        assert await accept(one, name)
+        assert not await accept(other, name)
+        assert not await accept(one, name)
+    assert (await one.stats()).waiting == 12
+    await one.close()
+    await other.close()
+
+
+@pytest.fixture
+def table() -> Iterator[sqlite3.Connection]:
+    """The tables that keys are read from and written to."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.execute("CREATE TABLE known_key (place INTEGER PRIMARY KEY)")
-    places = {name: keys.first_place_of(name) + seq for seq, name in enumerate(("a", "b", "c"), 1)}
-    sieve = keys.Sieve(room=2)
-    sieve.add([places["a"], places["b"]])
-    assert sieve.is_full
-    connection.execute("INSERT INTO known_key VALUES (?)", (places["b"],))
-    sieve.fill(connection)
-    assert [sieve.may_hold(place) for place in places.values()] == [False, True, False]
-    connection.execute("INSERT INTO known_key VALUES (?)", (places["a"],))
-    sieve.fill(connection)
-    assert [sieve.may_hold(place) for place in places.values()] == [True, True, True]
-    assert not sieve.is_full
+    connection.execute("CREATE TABLE delivery (seq INTEGER PRIMARY KEY, key TEXT)")
+    yield connection
     connection.close()
+
+
+def write(connection: sqlite3.Connection, known: keys.Keys, name: str, seq: int) -> None:
+    connection.execute("INSERT INTO delivery VALUES (?, ?)", (seq, name))
+    known.add(name, seq)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_turn_that_is_rolled_back_is_taken_again_without_reading_all_keys(table: sqlite3.Connection) -> None:
+    known = keys.Keys()
+    indexed = 0
+    names = [f"key-{number}" for number in range(9)]
+    for seq, name in enumerate(names[:7], 1):
+        known.catch_up(table, indexed=indexed, seq=seq - 1)
+        write(table, known, name, seq)
+        indexed = known.index(table)
+    assert indexed == 6
+    known.catch_up(table, indexed=6, seq=7)
+    table.execute("BEGIN")
+    write(table, known, names[7], 8)
+    assert known.index(table) == 8
+    table.execute("ROLLBACK")
+    known.undo()
+
+    statements: list[str] = []
+    table.set_trace_callback(statements.append)
+    known.catch_up(table, indexed=6, seq=7)
+    assert statements == []
+    assert known.find(table, names) == {name: seq for seq, name in enumerate(names[:7], 1)}
+    write(table, known, names[8], 8)
+    assert known.index(table) == 8
+    known.catch_up(table, indexed=8, seq=8)
+    assert known.find(table, names) == {name: seq for seq, name in enumerate([*names[:7], names[8]], 1)}
+    assert not any("SELECT key, seq FROM delivery" in statement for statement in statements)
+
+
+@pytest.mark.usefixtures("few")
+def test_keys_of_a_transaction_that_is_in_the_file_after_all_are_known(table: sqlite3.Connection) -> None:
+    known = keys.Keys()
+    known.catch_up(table, indexed=0, seq=0)
+    for seq, name in enumerate(("a", "b", "c"), 1):
+        write(table, known, name, seq)
+    indexed = known.index(table)
+    known.undo()
+    known.catch_up(table, indexed=indexed, seq=3)
+    assert known.find(table, ["a", "b", "c", "d"]) == {"a": 1, "b": 2, "c": 3}

@@ -9,7 +9,7 @@ import msgspec
 
 from ...notification import StoredNotification
 from ..contract import DeadLetter, Stats
-from .keys import first_place_of
+from .keys import MAY_HAVE_KEY, parameters_for
 from .owners import Owner
 from .rows import delete_bodies, failures_of, names_of
 from .schema import State
@@ -47,14 +47,6 @@ SELECT
     )
 """
 
-# Keys that are not in the index yet are looked for one by one. The plus keeps the search away from the dead.
-_OF_KEY = """
-+state = 4 AND key = :id AND (
-    seq IN (SELECT place & 0x7FFFFFFFFF FROM known_key WHERE place BETWEEN :first AND :first + 0x7FFFFFFFFF)
-    OR seq > (SELECT indexed FROM counter)
-)
-"""
-
 
 class Filter:
     """Which dead letters, and where in their row a walk over them stands.
@@ -71,13 +63,15 @@ class Filter:
     def __init__(self, *, id: str | None, topic: str | None, handler: str | None, older_than: float = 0.0) -> None:
         self.condition = "state >= 4 AND state = 4"  # the first half is what the index is about
         if id is not None:
-            self.condition = _OF_KEY
+            # The plus keeps the search away from the index of the dead: there may be very many.
+            self.condition = f"+state = 4 AND key = :id AND {MAY_HAVE_KEY}"
         if topic is not None:
             self.condition += " AND topic = :topic"
         if handler is not None:
             self.condition += " AND EXISTS (SELECT 1 FROM json_each(delivery.handlers) WHERE value = :handler)"
         self.parameters: dict[str, str | float | None] = {"id": id, "topic": topic, "handler": handler}
-        self.parameters["first"] = None if id is None else first_place_of(id)
+        if id is not None:
+            self.parameters.update(parameters_for(id))
         self.older_than = older_than
         self.until: float | None = None
         self.at = 0.0

@@ -104,7 +104,7 @@ class DatabaseFile:
 
     def abandon(self, error: Exception) -> None:
         """Roll back after an error, and give the connection up where the error was about the file."""
-        self.keys = Keys()
+        self.keys.undo()
         if self._connection is None:
             return
         if isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF not in _HARMLESS:

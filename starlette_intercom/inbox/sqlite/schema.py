@@ -65,7 +65,8 @@ CREATE INDEX held ON delivery(grp, created_at) WHERE state = 3;
 CREATE UNIQUE INDEX active_in_group ON delivery(grp) WHERE grp IS NOT NULL AND state < 3;
 CREATE INDEX ended ON delivery(state, at) WHERE state >= 4;
 """
-# The table has no index of its keys: those up to the delivery `counter.indexed` are in `known_key`, see keys.py.
+# The table has no index of its keys: all but the latest are in `known_key`, see keys.py. The number of the next delivery
+# is so high that all slices have had their turns after those that are moved.
 _SCHEMA_2: Final = """
 CREATE TABLE moved (
     seq INTEGER PRIMARY KEY,
@@ -96,6 +97,7 @@ CREATE INDEX ended ON delivery(state, at) WHERE state >= 4;
 CREATE TABLE known_key (place INTEGER PRIMARY KEY);
 INSERT INTO known_key SELECT first_place_of(key) + seq FROM delivery ORDER BY 1;
 ALTER TABLE counter ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;
+UPDATE counter SET seq = (seq / 1024 + 16) * 1024 WHERE seq > 0;
 UPDATE counter SET indexed = seq;
 """
 

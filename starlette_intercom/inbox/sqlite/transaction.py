@@ -60,8 +60,8 @@ class Transaction:
         self._reaped = False
         row = connection.execute("SELECT seq, fencing, unfinished, indexed FROM counter").fetchone()
         self._before: tuple[int, int, int, int] = row
-        self.last_seq, self.last_fencing, self.unfinished, self._indexed = self._before
-        keys.catch_up(connection, indexed=self._indexed, seq=self.last_seq)
+        self.last_seq, self.last_fencing, self.unfinished, indexed = self._before
+        keys.catch_up(connection, indexed=indexed, seq=self.last_seq)
 
     def settle(self) -> None:
         """Let the first of each changed group go, unless one of the group runs."""
@@ -90,9 +90,7 @@ class Transaction:
     def end(self) -> None:
         """Do what is left to be done before the commit."""
         self.settle()
-        if self.keys.are_many:
-            self._indexed = self.keys.index(self.connection)
-        counters = (self.last_seq, self.last_fencing, self.unfinished, self._indexed)
+        counters = (self.last_seq, self.last_fencing, self.unfinished, self.keys.index(self.connection))
         if counters != self._before:
             self.connection.execute("UPDATE counter SET seq = ?, fencing = ?, unfinished = ?, indexed = ?", counters)
 
