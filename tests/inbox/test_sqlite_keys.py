@@ -208,6 +208,21 @@ async def test_what_fails_is_not_known_and_what_others_wrote_meanwhile_is(path: 
     await other.close()
 
 
+@pytest.mark.usefixtures("few")
+async def test_an_inbox_knows_what_was_accepted_and_indexed_while_it_did_nothing(path: Path) -> None:
+    one, other = SQLiteInbox(path), SQLiteInbox(path)
+    await one.open()
+    await other.open()
+    names = [f"key-{number}" for number in range(20)]
+    assert await accept(one, "first")
+    for name in names:
+        assert await accept(other, name)
+    assert indexed_in(path) > 15
+    assert [await accept(one, name) for name in ["first", *names]] == [False] * 21
+    await one.close()
+    await other.close()
+
+
 @pytest.fixture
 def table() -> Iterator[sqlite3.Connection]:
     """The tables that keys are read from and written to."""
@@ -262,3 +277,21 @@ def test_keys_of_a_transaction_that_is_in_the_file_after_all_are_known(table: sq
     known.undo()
     known.catch_up(table, indexed=indexed, seq=3)
     assert known.find(table, ["a", "b", "c", "d"]) == {"a": 1, "b": 2, "c": 3}
+
+
+def test_a_sieve_reads_the_index_a_little_at_a_time(table: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "READ_AT_ONCE", 2)
+    a, b, c, d, new = sorted(keys.first_place_of(name) for name in "abcde")
+    table.executemany("INSERT INTO known_key VALUES (?)", [(place + 1,) for place in (a, b, c)])
+    sieve = keys.Sieve(room=4)
+    held = []
+    for _ in range(2):
+        sieve.read_on(table)
+        held.append([sieve.may_hold(place) for place in (a, b, c, d, new)])
+    assert held == [[True, True, True, True, True], [True, True, True, False, False]]
+
+    sieve.add([d + 1] * 4)  # too many, and none of them is in the index
+    assert sieve.may_hold(d)
+    for _ in range(3):
+        sieve.read_on(table)
+    assert [sieve.may_hold(place) for place in (a, b, c, d, new)] == [True, True, True, False, False]

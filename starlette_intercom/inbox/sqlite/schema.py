@@ -65,8 +65,8 @@ CREATE INDEX held ON delivery(grp, created_at) WHERE state = 3;
 CREATE UNIQUE INDEX active_in_group ON delivery(grp) WHERE grp IS NOT NULL AND state < 3;
 CREATE INDEX ended ON delivery(state, at) WHERE state >= 4;
 """
-# The table has no index of its keys: all but the latest are in `known_key`, see keys.py. The number of the next delivery
-# is so high that all slices have had their turns after those that are moved.
+# The table has no index of its keys: all but the latest are in `known_key`, see keys.py. The next delivery's number
+# is so high that all slices count as having had their turns after those that are moved.
 _SCHEMA_2: Final = """
 CREATE TABLE moved (
     seq INTEGER PRIMARY KEY,
