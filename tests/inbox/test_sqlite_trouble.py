@@ -16,7 +16,7 @@ import anyio.to_thread
 import pytest
 
 from starlette_intercom.errors import InboxUnavailable
-from starlette_intercom.inbox.sqlite import SQLiteInbox
+from starlette_intercom.inbox.sqlite import SQLiteInbox, keys
 from starlette_intercom.testing.conformance_model import notification_for
 
 from .sqlite_support import HOLD_WRITE_LOCK, end, read_line, start
@@ -120,7 +120,9 @@ async def test_what_is_being_written_is_not_given_up(inbox: SQLiteInbox) -> None
     assert recorded == {key for key, new in outcomes if new}
 
 
-async def test_a_full_disk(small_disk: Path) -> None:
+@pytest.mark.parametrize("step", [keys.STEP, 1])
+async def test_a_full_disk(small_disk: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    monkeypatch.setattr(keys, "STEP", step)  # with 1, each transaction changes the index of keys, too
     inbox = SQLiteInbox(small_disk / "inbox.db")
     await inbox.open()
     ballast = small_disk / "ballast"
@@ -138,6 +140,7 @@ async def test_a_full_disk(small_disk: Path) -> None:
         await inbox.accept(notification_for("x" * 10_000), key="later")
     ballast.unlink()
     assert await inbox.accept(notification_for("x" * 10_000), key="later")
+    assert not any([await inbox.accept(notification_for("x" * 10_000), key=key) for key in [*accepted, "later"]])
     assert {claim.delivery.id for claim in await inbox.claim(1000, lease=60)} == accepted | {"later"}
     await inbox.close()
 

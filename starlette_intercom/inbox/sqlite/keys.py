@@ -193,6 +193,7 @@ class Keys:
 
     def remove(self, connection: sqlite3.Connection, rows: Iterable[tuple[str, int]]) -> None:
         """Take keys and numbers of deliveries that were deleted out of the index."""
+        # Those that are in memory stay there until their slice has its turn, which leaves them out.
         places = sorted([first_place_of(key) + seq for key, seq in rows])
         connection.executemany("DELETE FROM known_key WHERE place = ?", [(place,) for place in places])
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...errors import LeaseLost
 from ..contract import Claim
-from .rows import delete_bodies
+from .rows import RowClaim, delete_bodies
 from .transaction import ROWS, Transaction, rows_of
 from .writer import Operation
 
@@ -178,5 +178,6 @@ def _shown(transaction: Transaction, claims: Sequence[Claim]) -> list[int]:
 
 def _seqs_of(transaction: Transaction, claims: Sequence[Claim]) -> list[int]:
     """Return the number of the delivery of each claim; 0, which is nobody's, where its key is not known any more."""
-    found = transaction.keys.find(transaction.connection, [claim.delivery.id for claim in claims])
-    return [found.get(claim.delivery.id, 0) for claim in claims]
+    others = [claim.delivery.id for claim in claims if not isinstance(claim, RowClaim)]
+    found = transaction.keys.find(transaction.connection, others)
+    return [claim.seq if isinstance(claim, RowClaim) else found.get(claim.delivery.id, 0) for claim in claims]
