@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import anyio.lowlevel
 import msgspec
 from starlette.types import Scope, Send
 
@@ -38,6 +39,10 @@ class Answer:
             send: of the request.
             close: end the connection afterwards, since a body is left on it that nobody will read.
         """
+        if close or scope["method"] != "POST":
+            # What was not read may be against the rules of HTTP, and refused by the server already. It has to have a
+            # turn to end this request; otherwise uvicorn with h11 raises here, and logs that each time.
+            await anyio.lowlevel.checkpoint()
         # A new list each time: what wraps `send` may add to it.
         headers = list(self._headers)
         if close and scope.get("http_version", "1.1") < "2":  # forbidden from HTTP/2 on

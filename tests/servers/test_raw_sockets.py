@@ -196,6 +196,16 @@ def test_broken_chunks_are_refused(server: Server, chunks: bytes) -> None:
     assert set(answers) <= {400, 408, 413}
 
 
+# Not HEAD: to that, uvicorn with h11 makes an answer of its own that h11 does not let it send.
+@pytest.mark.parametrize("method", [b"POST", b"GET", b"PUT"])
+def test_a_broken_body_after_headers_that_are_refused_leaves_no_traceback(server: Server, method: bytes) -> None:
+    """The server refuses it before the app has its first turn, and must not be answered for a second time."""
+    for _ in range(5):
+        answers = exchange(server, head(b"Transfer-Encoding: chunked", method=method) + b"zz\r\n")
+        assert set(answers) <= {200, 400, 401, 405}
+    assert "Traceback" not in server.output
+
+
 def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
     good = head(LENGTH, SIGNED) + BODY
     wrong = head(LENGTH, WRONG_SIGNATURE) + BODY
