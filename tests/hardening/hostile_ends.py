@@ -6,7 +6,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
-from tests.hardening.hostile_requests import PATH, Hostile, framed, head, right, unverified, wrong
+from tests.hardening.hostile_requests import PATH, Hostile, framed, right, unverified, wrong
+from tests.servers.raw import head
 
 REFUSED: Final = frozenset({401})
 ODD: Final = frozenset({400, 401})

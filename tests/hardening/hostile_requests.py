@@ -13,6 +13,7 @@ from random import Random
 from typing import Final, Literal
 
 from tests.factories import TOPIC, envelope, signature
+from tests.servers.raw import head
 
 PATH: Final = b"/webhooks/intercom"
 UNVERIFIED: Final = b"this-was-never-verified"
@@ -41,10 +42,6 @@ class Hostile:
 def framed(body: bytes, *lines: bytes, method: bytes = b"POST", path: bytes = PATH) -> bytes:
     """Return a request whose length is right."""
     return head(b"Content-Length: %d" % len(body), *lines, method=method, path=path) + body
-
-
-def head(*lines: bytes, method: bytes = b"POST", path: bytes = PATH) -> bytes:
-    return b"\r\n".join([b"%s %s HTTP/1.1" % (method, path), b"Host: localhost", *lines, b"", b""])
 
 
 def chunked(chance: Random, body: bytes, *lines: bytes) -> bytes:
