@@ -70,6 +70,16 @@ def is_spent(handler: Handler, failures: Sequence[Failure]) -> bool:
     return len(own) >= handler.attempts or any(failure.error in _FINAL for failure in own)
 
 
+def still_due(
+    handlers: Sequence[Handler], done: frozenset[str], failures: Sequence[Failure], *, attempt: int
+) -> Sequence[Handler]:
+    """Return the handlers that are to run in an attempt: neither done nor spent, and not run in it already."""
+    if not done and not failures:
+        return handlers
+    out = {failure.handler for failure in failures if failure.attempt == attempt} | done
+    return [handler for handler in handlers if handler.name not in out and not is_spent(handler, failures)]
+
+
 def culprit(handlers: Sequence[Handler], failures: Sequence[Failure], *, attempt: int) -> Handler | None:
     """Return the handler that was running when an attempt ended without a report.
 

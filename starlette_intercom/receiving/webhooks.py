@@ -60,6 +60,7 @@ class Webhooks:
         self._dedupe_key = dedupe_key
         self._serialize_by = serialize_by
         self._observers = observers
+        self._observed = bool(observers)
         self._rejections = RejectionLog()
         self._open = False
         self._started_once = False
@@ -80,18 +81,16 @@ class Webhooks:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "websocket":
+        if scope["type"] == "websocket":
             await refuse_websocket(receive, send)
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
         if scope["method"] != "POST":
             alive = scope["method"] == "HEAD"  # Intercom validates the URL with it
             await (ALIVE if alive else NOT_ALLOWED).send(scope, send, close=not alive and scope["method"] != "GET")
             return
         began = 0.0  # only observers ask how long it took
-        if self._observers:
+        if self._observed:
             began = anyio.current_time()
             self._observers.tell(Received())
         if not self._open:
@@ -139,9 +138,13 @@ class Webhooks:
     async def _accept(self, notification: VerifiedNotification, began: float) -> Answer:
         topic, secret_name = notification.topic, notification.secret_name
         self.secret_uses[secret_name] = self.secret_uses.get(secret_name, 0) + 1
-        key = self._ask(self._dedupe_key, "dedupe_key", notification) or dedupe_key_of(notification)
-        group = self._ask(self._serialize_by, "serialize_by", notification)
-        trace = self._observers.traceparent() if self._observers else None
+        key = group = None
+        if self._dedupe_key is not None:
+            key = self._ask(self._dedupe_key, "dedupe_key", notification)
+        if self._serialize_by is not None:
+            group = self._ask(self._serialize_by, "serialize_by", notification)
+        key = key or dedupe_key_of(notification)
+        trace = self._observers.traceparent() if self._observed else None
         try:
             new = await self._inbox.accept(notification, key=key, group=group, trace=trace)
         except InboxError as error:
@@ -150,7 +153,7 @@ class Webhooks:
         except Exception as error:  # whatever an inbox does, the answer is 503, and Intercom tries again
             kind = type(error).__name__
             return self._rejected(TRY_LATER, began, "the inbox failed", log=f"the inbox raised {kind}", error=error)
-        if self._observers:
+        if self._observed:
             step = Accepted if new else Duplicate
             seconds = anyio.current_time() - began
             self._observers.tell(step(id=key, topic=topic, seconds=seconds, secret_name=secret_name))
@@ -158,7 +161,7 @@ class Webhooks:
 
     def _passed(self, notification: VerifiedNotification, began: float) -> Answer:
         """Take notice of a notification that no handler takes."""
-        if self._observers:
+        if self._observed:
             self._observers.tell(Unhandled(topic=notification.topic, seconds=anyio.current_time() - began))
         return RECEIVED
 
@@ -179,13 +182,11 @@ class Webhooks:
         return answer
 
     def _tell_rejected(self, reason: str, status: int, began: float) -> None:
-        if self._observers:
+        if self._observed:
             self._observers.tell(Rejected(reason=reason, status=status, seconds=anyio.current_time() - began))
 
-    def _ask(self, function: KeyFunction | None, option: str, notification: VerifiedNotification) -> str | None:
+    def _ask(self, function: KeyFunction, option: str, notification: VerifiedNotification) -> str | None:
         """Call a user's function; one that fails must not keep the notification out."""
-        if function is None:
-            return None
         try:
             text = function(notification)
             return None if text is None else str(text)
