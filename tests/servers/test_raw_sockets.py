@@ -258,4 +258,6 @@ def test_any_header_bytes_get_a_listed_answer(server: Server, data: st.DataObjec
     with server.connect() as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
-        assert set(statuses(read(connection))) <= LISTED
+        assert set(statuses(read(connection))) <= LISTED | {
+            501
+        }  # from hypercorn, for a Transfer-Encoding that it does not know
