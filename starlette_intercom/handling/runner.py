@@ -21,8 +21,7 @@ CONCURRENCY: Final = 100
 """How many deliveries one process runs at the same time, unless told otherwise."""
 
 _POLL: Final = 0.5  # seconds after which an inbox is asked again without having said that there is something
-_FAIR: Final = 16  # deliveries that are run before everything else on the event loop has a turn
-_LARGE: Final = 64 * 1024  # bytes of a notification that count as one delivery more: handlers decode them
+_FAIR: Final = 16  # deliveries that one worker runs before it lets everything else on the event loop have a turn
 
 
 class Runner(ABC):
@@ -110,7 +109,8 @@ class _Workers:
         self._claiming = False
         self._waiting = anyio.CancelScope()
         self._busy = 0
-        self._used = 0  # since everything else last had a turn
+        self._finished = 0
+        self._ahead = 0  # how many were finished while the last claim was under way
         self._draining = False
         self.ended = anyio.Event()
 
@@ -155,6 +155,7 @@ class _Workers:
 
     async def _work(self) -> None:
         run: Run | None = None  # what a used-up scope leaves to be finished
+        turns = 0
         while True:
             with anyio.CancelScope() as scope:
                 while True:
@@ -169,13 +170,13 @@ class _Workers:
                         logger.exception(messages.worker_survived())
                     finally:
                         self._busy -= 1
+                        self._finished += 1
                     if not over or run.lost:  # the scope was cancelled
                         run = None if over else run
                         break
-                    self._used += 1 + len(run.claim.notification.raw) // _LARGE
                     run = None
-                    if self._used >= _FAIR:
-                        self._used = 0
+                    turns += 1
+                    if turns % _FAIR == 0:
                         await anyio.lowlevel.checkpoint()
 
     def _take(self) -> Run | None:
@@ -208,8 +209,11 @@ class _Workers:
         if self._draining and self._processor.inbox.durable:
             return False
         self._claiming = True
+        finished = self._finished
         try:
-            self._ready.extend(await self._processor.claim(self._concurrency - self._busy))
+            limit = min(self._concurrency - self._busy + self._ahead, self._concurrency)
+            self._ready.extend(await self._processor.claim(limit))
+            self._ahead = self._finished - finished
             if self._ready:
                 return True
             if self._draining:
