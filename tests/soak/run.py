@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import random
 import sys
 import tempfile
@@ -44,10 +43,12 @@ class Report:
     Attributes:
         text: all counts.
         wrong: every bound that was broken; empty where all is well.
+        account: what was sent and done.
     """
 
     text: str
     wrong: list[str]
+    account: Account
 
     def __str__(self) -> str:
         verdict = "all is well" if not self.wrong else f"{len(self.wrong)} wrong:\n" + "\n".join(self.wrong[:50])
@@ -109,7 +110,7 @@ class Soak:
                 await server.down()
         finally:
             for server in every:
-                with contextlib.suppress(AttributeError):  # not started
+                if server.starts:
                     server.kill()
         return self._report(monotonic() - began, (calm, ended), new, old, left, recorded)
 
@@ -180,7 +181,7 @@ class Soak:
             *levels,
             f"log: {sum(map(len, logs)) / 1024:.0f} KiB, {dict(said)}",
         ]
-        return Report("\n".join(lines), [*balance.wrong, *growing, *leaking, *badly])
+        return Report("\n".join(lines), [*balance.wrong, *growing, *leaking, *badly], account)
 
     def _check_events(self, balance: Balance, runs: dict[str, list[Run]], recorded: set[str]) -> None:
         """What was enqueued is at Intercom, or still in the outbox, where that outlives a kill."""

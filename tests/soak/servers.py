@@ -40,16 +40,32 @@ class Server(Process):
         """Start it, and return when it answers."""
         self.start()
         self.starts += 1
-        self.born = time.monotonic()
+        deadline = time.monotonic() + _LONGEST_START
         while await get_json(self.port, path) is None:
-            if self.process.poll() is not None or time.monotonic() - self.born > _LONGEST_START:
+            if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"A server did not start:\n{self.log.read_text()[-3000:]}")
             await asyncio.sleep(0.05)
 
+    async def die(self) -> None:
+        """Be killed, which must be the first that ends it."""
+        self.check_alive()
+        self.kill()
+        await self.ended()
+
     async def down(self) -> None:
-        """Have it end by itself."""
+        """Have it end by itself, when it is asked to."""
+        self.check_alive()
         self.terminate()
         async with asyncio.timeout(_LONGEST_STOP):
             returncode = await self.ended()
         if returncode not in (0, -signal.SIGTERM):
             raise AssertionError(f"A server ended with {returncode}:\n{self.log.read_text()[-3000:]}")
+
+    def check_alive(self) -> None:
+        """It has not ended without being told to.
+
+        Raises:
+            AssertionError: it has.
+        """
+        if self.process.poll() is not None:
+            raise AssertionError(f"A server ended without reason:\n{self.log.read_text()[-3000:]}")

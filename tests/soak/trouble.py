@@ -128,8 +128,7 @@ class Troublemaker:
 
     async def _kill(self) -> None:
         server = self._chance.choice(self._servers)
-        server.kill()
-        await server.ended()
+        await server.die()
         await server.up()
 
     async def _restart(self) -> None:

@@ -41,7 +41,6 @@ class Sample:
 
     at: float
     pid: int
-    age: float
     memory: float
     files: int
     threads: int
@@ -124,7 +123,7 @@ class Watch:
         step = (ended - began) / 3
         for pid in sorted({one.pid for one in self.samples if one.at >= began}):
             before, after = (
-                [one.memory for one in self.samples if one.pid == pid and since <= one.at <= since + step]
+                [one.memory for one in self.samples if one.pid == pid and since <= one.at < since + step]
                 for since in (began + step, began + 2 * step)
             )
             grown = statistics.median(after) - statistics.median(before)
@@ -148,7 +147,7 @@ class Watch:
     def _stored_between(self, began: float, ended: float) -> dict[str, list[float]]:
         values: dict[str, list[float]] = {}
         for at, taken in self.stored:
-            if began <= at <= ended:
+            if began <= at < ended:
                 for name, value in taken.items():
                     values.setdefault(name, []).append(value)
         return values
@@ -183,7 +182,6 @@ async def _sample_of(server: Server) -> Sample | None:
     return Sample(
         at=monotonic(),
         pid=server.pid,
-        age=monotonic() - server.born,
         memory=int(status["VmRSS"].split()[0]) / 1024,
         files=files,
         threads=int(status["Threads"]),
