@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -202,7 +203,8 @@ async def hear(failure: Failure) -> None:
 
 async def state(request: Request) -> JSONResponse:
     """Tell what only this process knows."""
-    return JSONResponse({"tasks": len(asyncio.all_tasks()), "running": running})
+    tasks, blocks = len(asyncio.all_tasks()), sys.getallocatedblocks()
+    return JSONResponse({"tasks": tasks, "running": running, "blocks": blocks})
 
 
 async def stats(request: Request) -> JSONResponse:

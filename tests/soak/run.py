@@ -25,6 +25,7 @@ from .account import Account
 from .balance import Balance, Run, balance_of, runs_in
 from .logs import judge
 from .servers import Server
+from .settings import RETENTION, TIDY_INTERVAL
 from .storage import PLACES, Place
 from .traffic import Traffic
 from .trouble import Troublemaker
@@ -32,8 +33,34 @@ from .watch import Sample, Watch, compared
 
 LONGEST_WORK_OFF = 60.0
 """Seconds until nothing waits any more, after the last request: retries, leases that must end, and some to spare."""
+UNFINISHED = ("waiting", "running", "scheduled")
+FORGOTTEN_WITHIN = 3 * TIDY_INTERVAL
+"""Seconds in which what is older than the retention is erased, also where an outage comes between."""
 REST = 12.0
 """Seconds without traffic before processes are compared: idle threads for plain functions end after ten."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a run went.
+
+    Attributes:
+        began: as all times, in seconds of the monotonic clock.
+        calm: when the half without kills began, and when it ended.
+        ended: when ``stats`` were asked for.
+        new: the processes at rest before the traffic.
+        old: the processes at rest after it.
+        stats: of the inbox, in the end.
+        recorded: the contacts whose events arrived at Intercom.
+    """
+
+    began: float
+    calm: tuple[float, float]
+    ended: float
+    new: Sequence[Sample]
+    old: Sequence[Sample]
+    stats: dict[str, int]
+    recorded: set[str]
 
 
 @dataclass
@@ -94,25 +121,27 @@ class Soak:
 
     async def run(self) -> Report:
         """Run, and report."""
-        began = monotonic()
         every = [self._events, *self._servers]
+        began = monotonic()
         try:
             await self._events.up("/recorded")
             for server in self._servers:
                 await server.up()
             new = await self._at_rest(1)
-            calm, ended = await self._work()
-            left = await self._work_off()
+            calm = await self._work()
+            await self._work_off()
             old = await self._at_rest(REST)
             await self._watch.collect_dead()
-            recorded = set(await get_json(self._events.port, "/recorded") or ())
+            stats = await get_json(self._servers[0].port, "/stats")
+            ended = monotonic()
+            recorded = set(await get_json(self._events.port, "/recorded"))
             for server in every:
                 await server.down()
         finally:
             for server in every:
                 if server.starts:
                     server.kill()
-        return self._report(monotonic() - began, (calm, ended), new, old, left, recorded)
+        return self._report(Course(began, calm, ended, new, old, stats, recorded))
 
     async def _work(self) -> tuple[float, float]:
         """Send and make trouble; return when the half without kills began and ended."""
@@ -137,45 +166,36 @@ class Soak:
             await asyncio.sleep(0.5)
         return await self._watch.look()
 
-    async def _work_off(self) -> dict[str, int]:
-        """Wait until nothing is left to do; return what is left."""
+    async def _work_off(self) -> None:
+        """Wait until nothing is left to do, but not for ever."""
         until = monotonic() + LONGEST_WORK_OFF
-        left = {"stats": 1}
-        while any(left.values()) and monotonic() < until:
+        while monotonic() < until:
             await asyncio.sleep(0.5)
             stats = await get_json(self._servers[0].port, "/stats")
-            if stats is not None:
-                left = {name: stats[name] for name in ("waiting", "running", "scheduled")}
-        return left
+            if stats is not None and not any(stats[name] for name in UNFINISHED):
+                return
 
-    def _report(
-        self,
-        seconds: float,
-        calm: tuple[float, float],
-        new: Sequence[Sample],
-        old: Sequence[Sample],
-        left: dict[str, int],
-        recorded: set[str],
-    ) -> Report:
+    def _report(self, course: Course) -> Report:
         account = self._account
         runs = runs_in(self._ledger)
         balance = balance_of(account, runs, refusal_is_certain=self._place.file is not None)
-        balance.check(not any(left.values()), f"not worked off: {left}")
-        self._check_events(balance, runs, recorded)
-        grown, growing = self._watch.growth(*calm)
-        levels, leaking = compared(new, old)
+        self._check_inbox(balance, runs, course)
+        self._check_events(balance, runs, course)
+        grown, growing = self._watch.growth(*course.calm)
+        levels, leaking = compared(course.new, course.old)
+        minutes = (course.ended - course.began) / 60
         logs = [server.log.read_text() for server in self._servers]
         said, badly = judge(
             logs,
             starts=sum(server.starts for server in self._servers),
             troubles=len(account.troubles),
-            minutes=seconds / 60,
+            minutes=minutes,
         )
         lines = [
-            f"{seconds / 60:.1f} minutes on {self._place.where}",
+            f"{minutes:.1f} minutes on {self._place.where}",
             str(account),
             *(f"{count:7} {name}" for name, count in sorted(balance.counts.items())),
-            f"        left in the end: {left}",
+            f"        the inbox in the end: {course.stats}",
             self._watch.table(),
             *grown,
             *levels,
@@ -183,15 +203,29 @@ class Soak:
         ]
         return Report("\n".join(lines), [*balance.wrong, *growing, *leaking, *badly], account)
 
-    def _check_events(self, balance: Balance, runs: dict[str, list[Run]], recorded: set[str]) -> None:
+    def _check_inbox(self, balance: Balance, runs: dict[str, list[Run]], course: Course) -> None:
+        """Nothing is left to do, and what was over long ago is forgotten."""
+        unfinished = {name: course.stats[name] for name in UNFINISHED if course.stats[name]}
+        balance.check(not unfinished, f"not worked off: {unfinished}")
+        long_ago = course.ended - RETENTION - FORGOTTEN_WITHIN
+        recent = sum(
+            max([*(one.ended for one in sent.replies), *(one.ended or one.began for one in runs.get(key, ()))])
+            > long_ago
+            for key, sent in self._account.sent.items()
+        )
+        known = course.stats["done"] + course.stats["dead"]
+        balance.counts["known in the end"] = known
+        balance.check(known <= recent, f"{known} are known in the end, and only {recent} are that young")
+
+    def _check_events(self, balance: Balance, runs: dict[str, list[Run]], course: Course) -> None:
         """What was enqueued is at Intercom, or still in the outbox, where that outlives a kill."""
         enqueued = {
             key for key, found in runs.items() if any((one.handler, one.outcome) == ("event", "done") for one in found)
         }
-        missing = enqueued - recorded
+        missing = enqueued - course.recorded
         waiting = missing & self._place.outbox()
         balance.counts["events enqueued"] = len(enqueued)
-        balance.counts["events at Intercom"] = len(recorded)
+        balance.counts["events at Intercom"] = len(course.recorded)
         balance.counts["events still in the outbox"] = len(waiting)
         if self._place.file is not None:
             balance.check(missing == waiting, f"{len(missing - waiting)} events were lost")

@@ -12,7 +12,16 @@ from tests.soak.balance import Run, balance_of
 from tests.soak.kinds import KINDS
 from tests.soak.logs import judge
 from tests.soak.settings import SECRET
-from tests.soak.watch import MEMORY_GROWTH, MORE_FILES, STORAGE_GROWTH, STORAGE_MOST, Sample, Watch, compared
+from tests.soak.watch import (
+    BLOCKS_GROWTH,
+    MEMORY_GROWTH,
+    MORE_FILES,
+    STORAGE_GROWTH,
+    STORAGE_MOST,
+    Sample,
+    Watch,
+    compared,
+)
 
 NEW, KNOWN = Reply(1, 2, 200, duplicate=False), Reply(1, 2, 200, duplicate=True)
 REFUSED, NOTHING = Reply(1, 2, 503, duplicate=False), Reply(1, 2, NO_ANSWER, duplicate=False)
@@ -104,24 +113,25 @@ def test_an_answer_that_is_not_listed() -> None:
     assert wrong_with(account, DONE) == "GET: answered with {500: 1}, not with {405}"
 
 
-def sample_of(at: float, *, memory: float = 50, files: int = 20) -> Sample:
-    return Sample(at=at, pid=1, memory=memory, files=files, threads=5, tasks=60, running=0)
+def sample_of(at: float, *, memory: float = 50, files: int = 20, blocks: int = 0) -> Sample:
+    return Sample(at=at, pid=1, memory=memory, files=files, threads=5, tasks=60, running=0, blocks=blocks)
 
 
 @pytest.mark.parametrize(
-    ("memory", "file", "noticed"),
+    ("memory", "blocks", "file", "noticed"),
     [
-        (MEMORY_GROWTH, STORAGE_GROWTH, []),
-        (MEMORY_GROWTH + 1, 0, [f"the memory of a process grew by {MEMORY_GROWTH + 1} MiB"]),
-        (0, STORAGE_GROWTH + 1, [f"file grew by {STORAGE_GROWTH + 1} MiB"]),
-        (0, STORAGE_MOST["file"] + 1, ["file grew by 25.0 MiB", "file took 25.0 MiB"]),
+        (MEMORY_GROWTH, BLOCKS_GROWTH, STORAGE_GROWTH, []),
+        (MEMORY_GROWTH + 1, 0, 0, [f"the memory of a process grew by {MEMORY_GROWTH + 1} MiB"]),
+        (0, BLOCKS_GROWTH + 1, 0, [f"the memory of a process grew by {BLOCKS_GROWTH + 1} blocks"]),
+        (0, 0, STORAGE_GROWTH + 1, [f"file grew by {STORAGE_GROWTH + 1} MiB"]),
+        (0, 0, STORAGE_MOST["file"] + 1, ["file grew by 25.0 MiB", "file took 25.0 MiB"]),
     ],
 )
-def test_what_grows(memory: float, file: float, noticed: list[str]) -> None:
+def test_what_grows(memory: float, blocks: int, file: float, noticed: list[str]) -> None:
     watch = Watch([], lambda: None, Account(), interval=1)
     for at in range(30):
         late = at >= 20  # in the last third
-        watch.samples.append(sample_of(at, memory=50 + late * memory))
+        watch.samples.append(sample_of(at, memory=50 + late * memory, blocks=late * blocks))
         watch.stored.append((at, {"file": late * file}))
     told, wrong = watch.growth(0, 30)
     assert wrong == noticed
