@@ -69,7 +69,6 @@ class Account:
 
     sent: dict[str, Sent] = field(default_factory=dict)
     others: defaultdict[str, list[Reply]] = field(default_factory=lambda: defaultdict(list))
-    listed: dict[str, set[int]] = field(default_factory=dict)
     troubles: list[Trouble] = field(default_factory=list)
     dead: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)
     """Every dead letter that was ever seen: handlers that failed for good, and all errors."""

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import msgspec
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -203,6 +204,7 @@ async def hear(failure: Failure) -> None:
 
 async def state(request: Request) -> JSONResponse:
     """Tell what only this process knows."""
+    await anyio.to_thread.run_sync(int)  # whoever uses a thread ends those that were idle for long
     tasks, blocks = len(asyncio.all_tasks()), sys.getallocatedblocks()
     return JSONResponse({"tasks": tasks, "running": running, "blocks": blocks})
 

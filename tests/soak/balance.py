@@ -13,6 +13,7 @@ from tests.raw_http import NO_ANSWER
 
 from .account import Account, Reply, Sent
 from .settings import LEASE, READ_TIMEOUT
+from .strays import LISTED
 
 AFTERMATH = LEASE + 3.0
 """Seconds after a trouble in which it may still make a handler run once more: when leases end, somebody must look."""
@@ -149,13 +150,13 @@ def _check_replies(balance: Balance, account: Account) -> None:
         return reply.status in (503, NO_ANSWER)
 
     for name, replies in account.others.items():
-        listed = account.listed[name]
+        listed = LISTED[name]
         others = Counter(one.status for one in replies if one.status not in listed and not refused(one))
         balance.check(not others, f"{name}: answered with {dict(others)}, not with {listed}")
         right = sum(one.status in listed for one in replies)
         balance.check(2 * right >= len(replies), f"{name}: only {right} of {len(replies)} got {listed}")
     every = account.replies + [
-        one for name, replies in account.others.items() for one in replies if one.status not in account.listed[name]
+        one for name, replies in account.others.items() for one in replies if one.status not in LISTED[name]
     ]
     doubtful = [one for one in every if refused(one) and not account.troubled(one.began, one.ended, linger=RECOVERY)]
     balance.counts["requests"] = len(account.replies) + sum(map(len, account.others.values()))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette_intercom.testing import sample, signed
-from tests.raw_http import message_of
+from tests.raw_http import NO_ANSWER, message_of
 
 from .settings import MAX_BODY_SIZE, SECRET
 
@@ -86,3 +86,7 @@ STRAYS = {
     "GET": Stray(1, {405}, _bare("GET", "/webhooks/intercom")),
     "another path": Stray(1, {404}, _bare("POST", "/elsewhere")),
 }
+BREAKS_OFF = "broken off"
+"""One more, of another kind: the client goes away in the middle of its body."""
+LISTED = {name: stray.listed for name, stray in STRAYS.items()} | {BREAKS_OFF: {NO_ANSWER}}
+"""The answers that each may get."""

@@ -108,7 +108,6 @@ def test_two_of_a_group_at_the_same_time() -> None:
 
 def test_an_answer_that_is_not_listed() -> None:
     account = account_of("in a thread", NEW)
-    account.listed["GET"] = {405}
     account.others["GET"] += [Reply(1, 2, 405, duplicate=False), Reply(1, 2, 500, duplicate=False)]
     assert wrong_with(account, DONE) == "GET: answered with {500: 1}, not with {405}"
 

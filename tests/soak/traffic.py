@@ -15,10 +15,8 @@ from .account import Account, Reply, Sent
 from .kinds import KINDS
 from .servers import Server
 from .settings import INTERCOM_GIVES_UP_AFTER, INTERCOM_TRIES_AGAIN_AFTER, SECRET
-from .strays import STRAYS
+from .strays import BREAKS_OFF, STRAYS
 
-BREAKS_OFF = "broken off"
-"""The client goes away in the middle of its body."""
 ONCE, AT_ONCE, LATER = "once", "with a copy at the same time", "with a copy a little later"
 SHARES = {ONCE: 61, AT_ONCE: 8, LATER: 8, BREAKS_OFF: 1, **{name: stray.share for name, stray in STRAYS.items()}}
 
@@ -40,7 +38,6 @@ class Traffic:
         self._rate = rate
         self._choices = self._shuffled([choice for choice, share in SHARES.items() for _ in range(share)])
         self._kinds = self._shuffled([name for name, kind in KINDS.items() for _ in range(kind.share)])
-        account.listed = {name: stray.listed for name, stray in STRAYS.items()} | {BREAKS_OFF: {NO_ANSWER}}
 
     async def run(self, seconds: float) -> None:
         """Send for so long, and wait for the last answers."""
