@@ -54,6 +54,11 @@ class Sent:
         return any(reply.status == 200 for reply in self.replies)
 
 
+FILE_GONE = "file gone"
+"""The trouble that can hit a commit in its middle: it is refused, since nobody finds that file, and is in it all the
+same when the file comes back."""
+
+
 @dataclass(frozen=True)
 class Trouble:
     """Something that was done to the servers or their inbox; ``ended`` when it was good again."""
@@ -85,6 +90,24 @@ class Account:
     def troubled(self, began: float, ended: float, *, linger: float) -> bool:
         """Tell whether there was trouble in a span, or within ``linger`` seconds before it."""
         return any(one.began <= ended and began <= one.ended + linger for one in self.troubles)
+
+    def refused_for_good(self, sent: Sent) -> bool:
+        """Tell whether each answer says that nothing was written, and none was given while the file went away."""
+        gone = [one.began for one in self.troubles if one.name == FILE_GONE]
+        return all(
+            reply.status == 503 and not any(reply.began <= at <= reply.ended for at in gone) for reply in sent.replies
+        )
+
+    def story(self, sent: Sent) -> str:
+        """Tell what happened around a notification, in seconds since it was first sent."""
+        told = [(reply.began, f"asked, {_label(reply)} at {reply.ended - sent.at:.3f}") for reply in sent.replies]
+        last = max(reply.ended for reply in sent.replies)
+        told += [
+            (one.began, f"{one.name} until {one.ended - sent.at:.3f}")
+            for one in self.troubles
+            if one.began <= last + 10 and sent.at <= one.ended + 10
+        ]
+        return "; ".join(f"{at - sent.at:.3f} {what}" for at, what in sorted(told))
 
     @property
     def replies(self) -> list[Reply]:

@@ -105,8 +105,8 @@ def _check_outcome(
         return
     if not sent.accepted:
         counts["given up, and handled all the same"] += 1
-        refused = all(reply.status == 503 for reply in sent.replies)
-        balance.check(not (refused and refusal_is_certain), f"{key} was refused, and handled")
+        refused = refusal_is_certain and account.refused_for_good(sent)
+        balance.check(not refused, f"{key} was refused, and handled: {account.story(sent)}")
     done = {run.handler for run in runs if run.outcome == "done"}
     killed = PROCESS_DIED in errors
     if handlers:
@@ -118,7 +118,7 @@ def _check_outcome(
         counts["completed"] += 1
         balance.check(not kind.fails, f"{key} should be a dead letter of {kind.fails!r}")
     missing = kind.completed_by - done - set(handlers)
-    balance.check(not missing, f"{key} was lost: {', '.join(sorted(missing))} never succeeded")
+    balance.check(not missing, f"{key} was lost: {', '.join(sorted(missing))} never succeeded: {account.story(sent)}")
     claims = Counter((run.handler, run.fencing) for run in runs)
     balance.check(all(count == 1 for count in claims.values()), f"{key} was run twice under one lease")
     counts["runs"] += len(runs)
@@ -127,7 +127,10 @@ def _check_outcome(
         counts["with more or fewer runs than usual"] += 1
         last = max([sent.at, *(run.ended or run.began for run in runs)])
         explained = account.troubled(sent.at, last, linger=AFTERMATH)
-        balance.check(explained, f"{key} was run {dict(times)} times without a reason, not {dict(kind.runs)}")
+        balance.check(
+            explained,
+            f"{key} was run {dict(times)} times without a reason, not {dict(kind.runs)}: {account.story(sent)}",
+        )
 
 
 def _check_groups(balance: Balance, account: Account, runs: Mapping[str, Sequence[Run]]) -> None:

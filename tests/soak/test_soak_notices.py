@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.raw_http import NO_ANSWER
-from tests.soak.account import Account, Reply, Sent, Trouble
+from tests.soak.account import FILE_GONE, Account, Reply, Sent, Trouble
 from tests.soak.balance import Run, balance_of
 from tests.soak.kinds import KINDS
 from tests.soak.logs import judge
@@ -86,6 +86,12 @@ def test_trouble_explains_another_run() -> None:
     account = account_of("in a thread", NEW)
     account.troubles.append(Trouble("kill", 3, 4))
     assert wrong_with(account, DONE, AGAIN) == ""
+
+
+def test_a_file_that_goes_in_the_middle_of_a_commit_explains_what_was_refused_and_handled() -> None:
+    account = account_of("in a thread", REFUSED, REFUSED)
+    account.troubles.append(Trouble(FILE_GONE, 1.5, 3))
+    assert wrong_with(account, DONE) == ""
 
 
 def test_a_dead_letter_that_should_not_be_one() -> None:

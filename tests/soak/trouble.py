@@ -14,7 +14,7 @@ from time import monotonic
 
 from tests.redis_process import RedisProcess
 
-from .account import Account
+from .account import FILE_GONE, Account
 from .servers import Server
 from .settings import LEASE
 
@@ -53,7 +53,7 @@ def outages_of_sqlite(file: Path) -> Outages:
         finally:
             aside.rename(file)
 
-    return {"file locked": locked, "file read for long": read_for_long, "file gone": gone}
+    return {"file locked": locked, "file read for long": read_for_long, FILE_GONE: gone}
 
 
 def outages_of_redis(redis: RedisProcess) -> Outages:
