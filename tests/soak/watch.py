@@ -19,8 +19,9 @@ MEMORY_GROWTH = 6.0
 BLOCKS_GROWTH = 5000
 """The same for what Python has allocated, in blocks, each an object or its content: the system's view of memory is
 blurred by what the allocator keeps, this is not. Of each third, the least counts, since nothing was under way then."""
-MORE_FILES = 3
-"""File descriptors that a process at rest may have more than a new one at rest: connections that pools keep."""
+MORE_FILES = 8
+"""File descriptors that a process at rest may have more than a new one at rest: after a burst of events their client
+keeps its connections until it is used again. One that were lost in each outage, or request, would be more."""
 MORE_THREADS = 3
 """Threads: those for plain functions stay for a while."""
 MORE_TASKS = 1
