@@ -98,6 +98,12 @@ class Account:
             reply.status == 503 and not any(reply.began <= at <= reply.ended for at in gone) for reply in sent.replies
         )
 
+    def since_trouble(self, reply: Reply) -> str:
+        """Tell what a reply was, and how long after the last trouble before it."""
+        before = [one for one in self.troubles if one.ended <= reply.began]
+        told = f"{_label(reply)} within {reply.ended - reply.began:.1f} s"
+        return f"{told}, {reply.began - before[-1].ended:.1f} s after {before[-1].name}" if before else told
+
     def story(self, sent: Sent) -> str:
         """Tell what happened around a notification, in seconds since it was first sent."""
         told = [(reply.began, f"asked, {_label(reply)} at {reply.ended - sent.at:.3f}") for reply in sent.replies]

@@ -37,9 +37,10 @@ class Run:
 
 @dataclass
 class Balance:
-    """What was found: counts, and what is wrong."""
+    """What was found: counts, what is odd, and what is wrong."""
 
     counts: Counter[str] = field(default_factory=Counter)
+    odd: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
     def check(self, right: bool, what: str) -> None:
@@ -162,6 +163,7 @@ def _check_replies(balance: Balance, account: Account) -> None:
         one for name, replies in account.others.items() for one in replies if one.status not in LISTED[name]
     ]
     doubtful = [one for one in every if refused(one) and not account.troubled(one.began, one.ended, linger=RECOVERY)]
+    balance.odd += [f"refused without trouble of ours: {account.since_trouble(one)}" for one in doubtful[:10]]
     balance.counts["requests"] = len(account.replies) + sum(map(len, account.others.values()))
     balance.counts["refused without trouble of ours"] = len(doubtful)
     balance.check(len(doubtful) <= HICCUPS * len(every), f"{len(doubtful)} requests were refused without a reason")

@@ -195,6 +195,7 @@ class Soak:
             f"{minutes:.1f} minutes on {self._place.where}",
             str(account),
             *(f"{count:7} {name}" for name, count in sorted(balance.counts.items())),
+            *balance.odd,
             f"        the inbox in the end: {course.stats}",
             self._watch.table(),
             *grown,
