@@ -18,6 +18,7 @@ from .app_state import bind_to_app
 from .errors import ConfigurationError
 from .events import EventsClient, HttpClient, SQLiteOutbox
 from .events.http import Region
+from .handling.arguments import is_asynchronous, refuse_generator
 from .handling.processor import LEASE, Processor
 from .handling.registry import HandlerRegistry
 from .handling.runner import Runner, TaskGroupRunner
@@ -31,6 +32,7 @@ from .notification import VerifiedNotification
 from .observers import Observer, Observers
 from .receiving.body import BodyReader
 from .receiving.guard import MAX_BODY_SIZE, MAX_CONCURRENT_READS, READ_TIMEOUT, checked_read_timeout
+from .receiving.redaction import RedactFunction
 from .receiving.signature import HUB_SIGNATURE, SecretsLike
 from .receiving.webhooks import KeyFunction, Webhooks
 
@@ -64,6 +66,9 @@ class Intercom(HandlerRegistry):
         dedupe_key: the identity of a notification, where its workspace and id are not what you want.
         serialize_by: deliveries for which this returns the same text run one after the other, in the order of
             ``created_at``; None bonds nothing.
+        redact: what is stored as ``data.item``, and so what handlers see: anything that msgspec encodes as JSON. Where
+            it raises, nothing is stored, and Intercom is asked to try again. Like the two above, a plain function of
+            the notification that takes no time, since Intercom waits for its answer meanwhile.
         max_body_size: bytes; larger bodies get 413.
         read_timeout: seconds for reading and accepting a notification; Intercom gives up after 5.
         max_concurrent_reads: bodies under way at once; beyond it the slowest gets 503.
@@ -92,6 +97,7 @@ class Intercom(HandlerRegistry):
         events: EventsClient | None = None,
         dedupe_key: KeyFunction | None = None,
         serialize_by: KeyFunction | None = None,
+        redact: RedactFunction | None = None,
         max_body_size: int = MAX_BODY_SIZE,
         read_timeout: float = READ_TIMEOUT,
         max_concurrent_reads: int = MAX_CONCURRENT_READS,
@@ -107,6 +113,7 @@ class Intercom(HandlerRegistry):
             raise ConfigurationError("drain_timeout is in seconds and must not be negative.")
         if dead_letter_retention is not None and not 0 < dead_letter_retention < float("inf"):
             raise ConfigurationError("dead_letter_retention is in seconds and must be positive, or None.")
+        _check_plain(dedupe_key=dedupe_key, serialize_by=serialize_by, redact=redact)
         self.inbox = inbox if isinstance(inbox, Inbox) else inbox_from_url(inbox)
         self.runner = TaskGroupRunner() if runner is None else runner
         self.runner.bind(self.lifespan)
@@ -125,6 +132,7 @@ class Intercom(HandlerRegistry):
             unhandled=self._note_unhandled,
             dedupe_key=dedupe_key,
             serialize_by=serialize_by,
+            redact=redact,
             observers=self._observers,
         )
         self._events = _events_client(events, access_token, region, http_client, self.inbox, observers)
@@ -378,6 +386,18 @@ def get_intercom(request: HTTPConnection) -> Intercom:
             "This app has no Intercom: add IntercomMiddleware, or lifespan=intercom.lifespan, and let its lifespan run."
         )
     return found
+
+
+def _check_plain(**options: object) -> None:
+    """Refuse what would not give its answer when it is called."""
+    for name, function in options.items():
+        if function is None:
+            continue
+        if not callable(function) or is_asynchronous(function):
+            raise ConfigurationError(
+                f"{name} takes a plain function of the notification, not an async one: Intercom waits meanwhile."
+            )
+        refuse_generator(function)
 
 
 def _events_client(

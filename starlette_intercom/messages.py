@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import traceback
 from typing import Final
 
 logger: Final = logging.getLogger("starlette_intercom")
@@ -38,6 +39,24 @@ def turned_away(reason: str, unlogged: int) -> str:
     """A request did not go its usual way; what happens often is counted and said once a minute."""
     more = f" (and {unlogged} times more since this was last said)" if unlogged else ""
     return f"Webhook request: {one_line(reason)}{more}."
+
+
+REDACTED_TO_NOTHING: Final = (
+    "not stored, since redact returned None: let it return the item that is to be stored, or {} for an empty one"
+)
+"""Why a notification is answered with 503 although it was redacted."""
+
+
+def redact_raised(error: BaseException) -> str:
+    """The user's function raised; the text of the error, and its traceback, could quote the payload."""
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    return f"not stored, since redact raised {type(error).__name__} ({frame.f_code.co_filename}, line {line})"
+
+
+def redacted_unusable(item: object, error: BaseException) -> str:
+    """The user's function returned what is no JSON."""
+    kind = type(item).__name__
+    return f"not stored, since redact returned a {kind} that cannot be stored as JSON ({type(error).__name__})"
 
 
 def unhandled(topic: str) -> str:
@@ -104,18 +123,23 @@ def redis_without_log() -> str:
 
 def attempt_failed(id: str, topic: str, handler: str, attempt: int, error: str) -> str:
     """A handler failed and will be tried again."""
-    return f"Delivery {id} ({topic!r}): handler {handler!r} failed in attempt {attempt}: {error}"
+    return f"Delivery {one_line(id)} ({topic!r}): handler {handler!r} failed in attempt {attempt}: {error}"
+
+
+def no_handler_here(id: str, topic: str) -> str:
+    """A delivery was claimed by a process that cannot handle it, as the old one of a rolling deploy."""
+    return f"Delivery {one_line(id)} ({topic!r}) has no handler in this process."
 
 
 def retrying(id: str, topic: str, after: float) -> str:
     """A delivery is scheduled for its next attempt."""
-    return f"Delivery {id} ({topic!r}) will be tried again in {after:.1f} s."
+    return f"Delivery {one_line(id)} ({topic!r}) will be tried again in {after:.1f} s."
 
 
 def buried(id: str, topic: str, handlers: tuple[str, ...], error: str) -> str:
     """A delivery became a dead letter."""
     return (
-        f"Dead letter {id} ({topic!r}), handler {', '.join(handlers) or '(none)'}: {error}. "
+        f"Dead letter {one_line(id)} ({topic!r}), handler {one_line(', '.join(handlers)) or '(none)'}: {error}. "
         f"Replay it with: await intercom.dead_letters.replay({id!r})"
     )
 
@@ -127,12 +151,14 @@ def dead_letters_expired(count: int) -> str:
 
 def lease_lost(id: str, topic: str) -> str:
     """A run was overtaken; what it did may be done again by another."""
-    return f"Delivery {id} ({topic!r}): the lease was lost, so this run was stopped and another one owns it now."
+    lost = "the lease was lost, so this run was stopped and another one owns it now"
+    return f"Delivery {one_line(id)} ({topic!r}): {lost}."
 
 
 def unreported(id: str, topic: str, error: BaseException) -> str:
     """What a run achieved could not be written down, so the delivery will be run again."""
-    return f"Delivery {id} ({topic!r}): its outcome could not be recorded ({error}); it will be run again."
+    said = one_line(str(error))
+    return f"Delivery {one_line(id)} ({topic!r}): its outcome could not be recorded ({said}); it will be run again."
 
 
 def overdue(handler: str, timeout: float) -> str:
@@ -150,7 +176,7 @@ def abandoned(handler: str) -> str:
 
 def inbox_unreachable(error: BaseException) -> str:
     """The workers cannot reach the inbox; they keep trying."""
-    return f"The inbox cannot be reached, trying again: {error}"
+    return f"The inbox cannot be reached, trying again: {one_line(str(error))}"
 
 
 def inbox_back() -> str:

@@ -72,7 +72,7 @@ class Notification(Generic[ItemT]):
     signature was checked, :class:`StoredNotification` out of the inbox.
 
     Attributes:
-        raw: the exact bytes that Intercom sent.
+        raw: the exact bytes that Intercom sent; with ``Intercom(…, redact=…)`` those that were stored instead.
     """
 
     __slots__ = ("_envelope", "_item", "raw")
@@ -193,8 +193,11 @@ class VerifiedNotification(Notification[Any]):
     secret_name: str
 
     def __init__(self, body: VerifiedBody) -> None:
-        super().__init__(body.content, _envelope_of(body.content))
-        object.__setattr__(self, "secret_name", body.secret_name)
+        put = object.__setattr__
+        put(self, "raw", body.content)
+        put(self, "_envelope", _envelope_of(body.content))
+        put(self, "_item", msgspec.UNSET)
+        put(self, "secret_name", body.secret_name)
 
 
 class StoredNotification(Notification[ItemT]):
@@ -223,8 +226,8 @@ class StoredNotification(Notification[ItemT]):
 
 def dedupe_key_of(notification: Notification[Any]) -> str:
     """Return what tells two notifications apart: workspace and id, or a digest of the body where the id is null."""
-    name = notification.id or hashlib.sha256(notification.raw).hexdigest()
-    return f"{notification.app_id}:{name}"
+    envelope = notification._envelope
+    return f"{envelope.app_id}:{envelope.id or hashlib.sha256(notification.raw).hexdigest()}"
 
 
 def _envelope_of(raw: bytes) -> _Envelope:

@@ -91,6 +91,13 @@ def test_what_is_given_wins_over_the_environment() -> None:
     Intercom.from_env({"INTERCOM_CLIENT_SECRET": "secret", "INTERCOM_INBOX": "", "INTERCOM_ACCESS_TOKEN": ""})
 
 
+def test_a_secret_that_was_copied_with_a_line_break() -> None:
+    with pytest.raises(ConfigurationError, match="'1' has whitespace") as raised:
+        Intercom("the-secret\n")
+    assert "the-secret" not in str(raised.value)
+    Intercom.from_env({"INTERCOM_CLIENT_SECRET": "the-secret\n"})  # as a file of secrets ends
+
+
 @pytest.mark.parametrize("environment", [{}, {"INTERCOM_CLIENT_SECRET": ""}, {"INTERCOM_CLIENT_SECRET": " , "}])
 def test_the_environment_must_have_a_secret(environment: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="INTERCOM_CLIENT_SECRET is not set"):

@@ -21,6 +21,7 @@ broker = RedisStreamBroker(
     queue_name="intercom",
     maxlen=100_000,  # otherwise the stream grows for ever; what is cut off is handed out again
     unacknowledged_lock_timeout=60,  # otherwise a worker killed at the wrong moment stops all others
+    socket_timeout=None,  # otherwise a worker on Python 3.11 may not end on SIGTERM
 )
 intercom = Intercom.from_env(inbox=REDIS, runner=TaskiqRunner(broker))
 

@@ -28,7 +28,7 @@ def client_secrets(option: str | None) -> list[str]:
         CommandError: there is none, and nobody to ask.
     """
     if option is not None:
-        return [_not_empty(option, "--secret")]
+        return [_not_empty(option.strip(), "--secret")]
     given = [secret.strip() for secret in os.environ.get("INTERCOM_CLIENT_SECRET", "").split(",")]
     found = [secret for secret in given if secret]
     return found or [_asked("Client secret", "INTERCOM_CLIENT_SECRET")]

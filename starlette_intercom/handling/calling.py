@@ -13,6 +13,7 @@ import msgspec
 
 from .. import messages
 from ..messages import logger
+from ..time_limit import scope_timer
 from .arguments import Sources
 from .registry import Handler, Hook
 
@@ -33,6 +34,7 @@ class Caller:
         self._threads = anyio.CapacityLimiter(THREADS)
         self._running_threads: dict[anyio.CancelScope, str] = {}
         self._cancelled = anyio.get_cancelled_exc_class()
+        self._timer = scope_timer()
 
     async def call(self, handler: Handler, sources: Sources, scope: anyio.CancelScope) -> BaseException | None:
         """Run one attempt of a handler.
@@ -40,7 +42,8 @@ class Caller:
         Args:
             handler: what is run.
             sources: what it may ask for.
-            scope: a new cancel scope; the attempt runs in it, so that whoever has it can stop the attempt.
+            scope: the cancel scope in which this runs, so that whoever has it can stop the attempt. When it was
+                cancelled, also because the handler's time was up, nothing more can be done in it.
 
         Returns:
             What the handler raised, or None.
@@ -54,27 +57,26 @@ class Caller:
                 typed = sources.notification.with_item(sources.notification.item_as(handler.item))
                 sources = msgspec.structs.replace(sources, notification=typed)
             if handler.timeout is not None:
-                scope.deadline = anyio.current_time() + handler.timeout
-            with scope:
-                if not handler.asynchronous:
-                    result = await self._in_thread(handler, handler.arguments.bind(handler.function, sources))
-                    if inspect.isawaitable(result):  # a plain function around an asynchronous one
-                        await result
-                elif handler.arguments.notification_only:
-                    await handler.function(sources.notification)
-                else:
-                    await handler.arguments.bind(handler.function, sources)()
+                self._timer.start(scope, handler.timeout)
+            if not handler.asynchronous:
+                result = await self._in_thread(handler, handler.arguments.bind(handler.function, sources))
+                if inspect.isawaitable(result):  # a plain function around an asynchronous one
+                    await result
+            elif handler.arguments.notification_only:
+                await handler.function(sources.notification)
+            else:
+                await handler.arguments.bind(handler.function, sources)()
         except KeyboardInterrupt:
             raise
-        except self._cancelled as error:
-            if _is_cancelled():
-                raise
-            return error  # the handler made it itself, for example by awaiting a task that was cancelled
         except BaseException as error:  # also SystemExit: nothing that a handler raises may end a worker
-            return error
-        if scope.cancelled_caught:
-            # Without a time-out it was cancelled from outside; whoever did that knows better than this error.
-            return TimeoutError("Stopped" if handler.timeout is None else f"Not finished within {handler.timeout:g} s")
+            if scope.cancel_called:
+                return _without(self._cancelled, error) or _stopped(handler)
+            if isinstance(error, self._cancelled) and _is_cancelled():
+                raise
+            return error  # or a cancellation that the handler made itself, say by awaiting a task that was cancelled
+        finally:
+            if handler.timeout is not None:
+                self._timer.stop(scope)
         return None
 
     async def hear(self, hook: Hook, sources: Sources) -> None:
@@ -143,6 +145,18 @@ def _fields(sources: Sources) -> dict[str, object]:
     if delivery is None:
         return {"topic": sources.notification.topic}
     return messages.fields(delivery.id, delivery.topic, attempt=delivery.attempt)
+
+
+def _without(kind: type[BaseException], error: BaseException) -> BaseException | None:
+    """Return what is left of an error without those of a kind, also where they are in a group."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(kind)[1]
+    return None if isinstance(error, kind) else error
+
+
+def _stopped(handler: Handler) -> TimeoutError:
+    # Without a time-out it was cancelled from outside; whoever did that knows better than this error.
+    return TimeoutError("Stopped" if handler.timeout is None else f"Not finished within {handler.timeout:g} s")
 
 
 def _is_cancelled() -> bool:

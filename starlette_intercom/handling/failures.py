@@ -15,7 +15,7 @@ from .registry import Handler
 PROCESS_DIED: Final = "ProcessDied"
 NO_HANDLER: Final = "NoHandler"
 _REFUSALS: Final = (Reject, InvalidNotification)
-_FINAL: Final = frozenset({*(kind.__name__ for kind in _REFUSALS), NO_HANDLER})
+_FINAL: Final = frozenset(kind.__name__ for kind in _REFUSALS)
 
 _MAX_MESSAGE: Final = 500  # characters
 _MAX_TRACEBACK: Final = 4000  # characters, the end of it: that is where it was raised
@@ -51,9 +51,14 @@ def is_suspect(failures: Sequence[Failure], *, attempt: int) -> bool:
 
 
 def no_handler(topic: str, *, attempt: int, now: float) -> Failure:
-    """Describe a delivery whose handlers are gone, since the code has changed."""
+    """Describe an attempt in a process that has no handler for it: the code has changed, or is changing."""
     message = f"No handler is registered for {topic!r} in this process"
     return Failure(handler="", attempt=attempt, at=now, error=NO_HANDLER, message=message)
+
+
+def missed(failures: Sequence[Failure]) -> int:
+    """Count the attempts in processes without a handler; they are held against no handler."""
+    return sum(failure.error == NO_HANDLER for failure in failures)
 
 
 def added(failures: tuple[Failure, ...], failure: Failure) -> tuple[Failure, ...]:
@@ -68,6 +73,16 @@ def is_spent(handler: Handler, failures: Sequence[Failure]) -> bool:
     """Tell whether a handler has failed for good: refused, or out of attempts."""
     own = [failure for failure in failures if failure.handler == handler.name]
     return len(own) >= handler.attempts or any(failure.error in _FINAL for failure in own)
+
+
+def still_due(
+    handlers: Sequence[Handler], done: frozenset[str], failures: Sequence[Failure], *, attempt: int
+) -> Sequence[Handler]:
+    """Return the handlers that are to run in an attempt: neither done nor spent, and not run in it already."""
+    if not done and not failures:
+        return handlers
+    out = {failure.handler for failure in failures if failure.attempt == attempt} | done
+    return [handler for handler in handlers if handler.name not in out and not is_spent(handler, failures)]
 
 
 def culprit(handlers: Sequence[Handler], failures: Sequence[Failure], *, attempt: int) -> Handler | None:

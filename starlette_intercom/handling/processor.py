@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 import anyio
+import anyio.lowlevel
 
 from .. import messages
 from ..errors import InboxUnavailable, LeaseLost, Retry
@@ -20,9 +21,21 @@ from ..steps import Buried, Crashed, Retried
 from ..time_limit import time_limit
 from .arguments import Services, Sources
 from .calling import Abandoned, Caller
-from .failures import PROCESS_DIED, added, culprit, died, failure_of, is_spent, is_suspect, no_handler
-from .registry import Handler, HandlerRegistry
+from .failures import (
+    PROCESS_DIED,
+    added,
+    culprit,
+    died,
+    failure_of,
+    is_spent,
+    is_suspect,
+    missed,
+    no_handler,
+    still_due,
+)
+from .registry import RETRIES, Handler, HandlerRegistry
 from .run import Run, observed
+from .schedule import Backoff
 
 T = TypeVar("T")
 
@@ -31,6 +44,8 @@ LEASE: Final = 30.0
 
 _RELEASE_TIME: Final = 2.0  # seconds to give a delivery back once its run was cut off
 _LONGEST_PAUSE: Final = 1.0  # seconds between two tries to reach an inbox that is away
+_AT_ONCE: Final = 2**18  # bytes of payload that handlers may decode before everything else on the event loop goes on
+_TURNS: Final = 5  # of the event loop: what a server needs to take a connection, read a request, and answer it
 
 
 class Processor:
@@ -64,11 +79,14 @@ class Processor:
         self._clock = clock
         self._chance = chance
         self._observers = observers
+        self._observed = bool(observers)
         self._caller = Caller()
         self._runs: dict[int, Run] = {}
         self._reachable = True
-        self._scope = type(anyio.CancelScope())  # of this event loop: CancelScope() looks for it each time
+        self._cancelled = anyio.get_cancelled_exc_class()
         self._apart = anyio.Lock()  # held by the one suspect that runs
+        self._begun = 0  # bytes of payload since everything else on the event loop went on
+        self._turnstile = anyio.Lock()
 
     async def claim(self, limit: int, *, ids: Sequence[str] | None = None) -> Sequence[Run]:
         """Take up to ``limit`` deliveries that are ready; each must be processed or released.
@@ -101,22 +119,41 @@ class Processor:
 
         Nothing that a handler does comes out of this; a cancellation releases the delivery and goes on.
         """
+        over = False
+        while not over:
+            with anyio.CancelScope() as scope:
+                over = await self.advance(run, scope)
+
+    async def advance(self, run: Run, scope: anyio.CancelScope) -> bool:
+        """Do the same in a scope that serves many runs, one after the other: entering one costs as much as a handler.
+
+        Args:
+            run: what is processed.
+            scope: the innermost scope of this task.
+
+        Returns:
+            It is over. Otherwise a handler was stopped, which has used up the scope: go on in a new one.
+        """
         delivery = run.claim.delivery
+        over = True
         try:
-            if run.claim.recovered:
+            if run.recovered:
+                run.recovered = False
                 await self._blame(run)
-            if is_suspect(run.failures, attempt=delivery.attempt):
+            if run.failures and is_suspect(run.failures, attempt=delivery.attempt):
                 async with self._apart:
-                    await self._process(run, apart=True)
+                    over = await self._advance(run, scope, apart=True)
             else:
-                await self._process(run)
+                over = await self._advance(run, scope)
         except LeaseLost:
             logger.warning(messages.lease_lost(delivery.id, delivery.topic), extra=_fields(delivery))
-        except anyio.get_cancelled_exc_class():
+        except self._cancelled:
             await self.release(run)
             raise
         finally:
-            self._runs.pop(delivery.fencing, None)
+            if over:
+                self._runs.pop(delivery.fencing, None)
+        return over
 
     async def release(self, run: Run) -> None:
         """Give a delivery back, also while being cancelled.
@@ -162,47 +199,61 @@ class Processor:
         for hook in self.registry.unhandled_hooks:
             await self._caller.hear(hook, sources)
 
-    async def _process(self, run: Run, *, apart: bool = False) -> None:
-        claim = run.claim
+    async def _advance(self, run: Run, scope: anyio.CancelScope, *, apart: bool = False) -> bool:
+        claim, attempt = run.claim, run.claim.delivery.attempt
         handlers = self.registry.handlers_for(claim.delivery.topic)
-        due: Sequence[Handler] = handlers
-        if run.done or run.failures:
-            due = [each for each in handlers if each.name not in run.done and not is_spent(each, run.failures)]
-        for handler in due:
+        if run.ended is not None:
+            (handler, error), run.ended = run.ended, None
+            await self._settle(run, handler, error)
+        for handler in still_due(handlers, run.done, run.failures, attempt=attempt):
+            if self._begun > _AT_ONCE:
+                await self._let_others_go_on()
+            self._begun += len(claim.notification.raw)
             if run.lost:
                 raise LeaseLost
-            sources = Sources(notification=claim.notification.fresh(), delivery=claim.delivery, services=self._services)
             if apart:  # held against this handler in advance, in case the process does not live to tell
-                ahead = added(run.failures, died(handler.name, attempt=claim.delivery.attempt, now=self._clock()))
+                ahead = added(run.failures, died(handler.name, attempt=attempt, now=self._clock()))
                 await self._record(run, partial(self.inbox.mark, claim, done=run.done, failures=ahead))
-            run.scope = self._scope()
-            call = self._caller.call(handler, sources, run.scope)
-            if self._observers:
+            elif run.unwritten:
+                await self._record(run, lambda: self.inbox.mark(claim, done=run.done, failures=run.failures))
+            sources = Sources(notification=claim.notification.fresh(), delivery=claim.delivery, services=self._services)
+            run.scope = scope
+            call = self._caller.call(handler, sources, scope)
+            if self._observed:
                 call = observed(call, self._observers, run, handler.name, now=self._clock())
             error = await call
             run.scope = None
             if isinstance(error, Abandoned):
-                return
+                return True
             if run.lost:
                 raise LeaseLost
+            if scope.cancel_called:
+                run.ended = handler, error
+                return False
             if error is None:
-                run.done |= {handler.name}
+                run.succeeded(handler.name)
             else:
-                await self._failed(run, handler, error)
-            if handler is not due[-1]:
-                await self._record(run, lambda: self.inbox.mark(claim, done=run.done, failures=run.failures))
-        await self._conclude(run, handlers)
-
-    async def _conclude(self, run: Run, handlers: Sequence[Handler]) -> None:
-        claim, delivery = run.claim, run.claim.delivery
+                await self._settle(run, handler, error)
         left = [handler for handler in handlers if handler.name not in run.done]
-        if not handlers and not run.done:
-            failure = no_handler(delivery.topic, attempt=delivery.attempt, now=self._clock())
-            run.failures = added(run.failures, failure)
-        elif not left:
-            await self._record(run, lambda: self.inbox.complete(claim))
-            return
-        if any(not is_spent(handler, run.failures) for handler in left):
+        if left or not handlers:
+            await self._conclude(run, left)
+        else:
+            await self._record(run, partial(self.inbox.complete, claim))
+        return True
+
+    async def _let_others_go_on(self) -> None:
+        """Wait until requests had time to be answered: a large item may take long to decode, and many such for ever."""
+        async with self._turnstile:  # those who come meanwhile wait, too
+            if self._begun > _AT_ONCE:
+                for _ in range(_TURNS):
+                    await anyio.lowlevel.checkpoint()
+                self._begun = 0
+
+    async def _conclude(self, run: Run, left: Sequence[Handler]) -> None:
+        """Record what becomes of a delivery that is not completed."""
+        claim, delivery = run.claim, run.claim.delivery
+        again = any(not is_spent(handler, run.failures) for handler in left) if left else self._missed(run)
+        if again:
             after = run.after
             logger.info(messages.retrying(delivery.id, delivery.topic, after), extra=_fields(delivery))
             await self._record(run, lambda: self.inbox.retry(claim, after=after, done=run.done, failures=run.failures))
@@ -212,11 +263,28 @@ class Processor:
         await self._record(run, lambda: self.inbox.bury(claim, handlers=names, done=run.done, failures=run.failures))
         why = _what_happened(run.failures[-1])
         logger.error(messages.buried(delivery.id, delivery.topic, names, why), extra=_fields(delivery))
-        if self._observers:
+        if self._observed:
             self._observers.tell(Buried(id=delivery.id, topic=delivery.topic, handlers=names))
 
-    async def _failed(self, run: Run, handler: Handler, error: BaseException) -> None:
-        """Remember a failure, and how long the handler is to wait for its next attempt; tell the hooks."""
+    def _missed(self, run: Run) -> bool:
+        """Remember that there is no handler here, and tell whether to wait for a process that has one.
+
+        While a new version is rolled out, the old one may claim what only the new one handles.
+        """
+        delivery = run.claim.delivery
+        failure = no_handler(delivery.topic, attempt=delivery.attempt, now=self._clock())
+        run.failures = added(run.failures, failure)
+        logger.warning(messages.no_handler_here(delivery.id, delivery.topic), extra=_fields(delivery))
+        count = missed(run.failures)
+        run.after = Backoff().delay(count, self._chance())
+        return count <= RETRIES
+
+    async def _settle(self, run: Run, handler: Handler, error: BaseException | None) -> None:
+        """Remember how a handler ended; after a failure also how long it is to wait, and tell the hooks."""
+        if error is None:
+            run.succeeded(handler.name)
+            return
+        run.unwritten = True
         failure = failure_of(error, handler=handler.name, attempt=run.claim.delivery.attempt, now=self._clock())
         run.failures = added(run.failures, failure)
         if not is_spent(handler, run.failures):
@@ -254,7 +322,7 @@ class Processor:
             messages.attempt_failed(delivery.id, topic, handler, attempt, _what_happened(failure)),
             extra=messages.fields(delivery.id, topic, handler=handler, attempt=attempt),
         )
-        if error is None and self._observers:
+        if error is None and self._observed:
             self._observers.tell(Crashed(id=delivery.id, topic=topic, handler=handler, attempt=attempt))
         hooks = self.registry.error_hooks
         if hooks:
@@ -269,7 +337,7 @@ class Processor:
                 await self._caller.hear(hook, sources)
 
     def _tell_retried(self, delivery: Delivery, after: float) -> None:
-        if self._observers:
+        if self._observed:
             self._observers.tell(Retried(id=delivery.id, topic=delivery.topic, after=after))
 
     async def _record(self, run: Run, write: Callable[[], Awaitable[None]]) -> None:
@@ -277,7 +345,7 @@ class Processor:
         pause = 0.05
         while True:
             try:
-                await self._answer(write)
+                await (self._answer(write) if self.inbox.durable else write())
             except LeaseLost:
                 raise
             except Exception as error:
@@ -294,8 +362,6 @@ class Processor:
 
     async def _answer(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Have the inbox do something, within a lease: a record outside of this process may leave us without answer."""
-        if not self.inbox.durable:
-            return await ask()
         with time_limit(self._lease):
             return await ask()
         raise InboxUnavailable(f"no answer within {self._lease:g} s")

@@ -12,20 +12,29 @@ from ..observers import Observers
 from ..steps import Failed, Interrupted, Started, Step, Succeeded
 from .calling import Abandoned
 from .failures import type_name
+from .registry import Handler
 
 
 class Run:
     """One claimed delivery on its way through its handlers; made by :meth:`Processor.claim`."""
 
-    __slots__ = ("after", "claim", "done", "failures", "lost", "scope")
+    __slots__ = ("after", "claim", "done", "ended", "failures", "lost", "recovered", "scope", "unwritten")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.done = claim.done
         self.failures = claim.failures
         self.after = 0.0  # seconds that the next attempt has to wait: no handler is run sooner than it asked for
+        self.recovered = claim.recovered
+        self.unwritten = False  # a handler has ended, and the inbox does not know yet
         self.lost = False
-        self.scope: anyio.CancelScope | None = None
+        self.scope: anyio.CancelScope | None = None  # while a handler runs in it
+        self.ended: tuple[Handler, BaseException | None] | None = None  # of the handler whose scope was cancelled
+
+    def succeeded(self, handler: str) -> None:
+        """Remember a handler that is done."""
+        self.done |= {handler}
+        self.unwritten = True
 
     def lose(self) -> None:
         """Stop: the lease is gone, and with it the right to record anything."""

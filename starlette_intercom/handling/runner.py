@@ -21,7 +21,8 @@ CONCURRENCY: Final = 100
 """How many deliveries one process runs at the same time, unless told otherwise."""
 
 _POLL: Final = 0.5  # seconds after which an inbox is asked again without having said that there is something
-_FAIR: Final = 16  # deliveries that one worker runs before it lets everything else on the event loop have a turn
+_FAIR: Final = 16  # deliveries that are run before everything else on the event loop has a turn
+_LARGE: Final = 64 * 1024  # bytes of a notification that count as one delivery more: handlers decode them
 
 
 class Runner(ABC):
@@ -109,6 +110,7 @@ class _Workers:
         self._claiming = False
         self._waiting = anyio.CancelScope()
         self._busy = 0
+        self._used = 0  # since everything else last had a turn
         self._draining = False
         self.ended = anyio.Event()
 
@@ -152,27 +154,44 @@ class _Workers:
             await self._processor.keep_leases()
 
     async def _work(self) -> None:
-        turns = 0
+        run: Run | None = None  # what a used-up scope leaves to be finished
         while True:
-            run = await self._next()
-            if run is None:
-                return
-            self._busy += 1
-            try:
-                await self._processor.process(run)
-            except Exception:  # a defect of ours must not end the worker, nor the app's lifespan
-                logger.exception(messages.worker_survived())
-            finally:
-                self._busy -= 1
-            turns += 1
-            if turns % _FAIR == 0:
-                await anyio.lowlevel.checkpoint()
+            with anyio.CancelScope() as scope:
+                while True:
+                    run = run or self._take() or await self._next()
+                    if run is None:
+                        return
+                    over = True
+                    self._busy += 1
+                    try:
+                        over = await self._processor.advance(run, scope)
+                    except Exception:  # a defect of ours must not end the worker, nor the app's lifespan
+                        logger.exception(messages.worker_survived())
+                    finally:
+                        self._busy -= 1
+                    if not over or run.lost:  # the scope was cancelled
+                        run = None if over else run
+                        break
+                    self._used += 1 + len(run.claim.notification.raw) // _LARGE
+                    run = None
+                    if self._used >= _FAIR:
+                        self._used = 0
+                        await anyio.lowlevel.checkpoint()
+
+    def _take(self) -> Run | None:
+        """Return one of the runs claimed in advance, and let another worker look for more."""
+        if not self._ready or (self._draining and self._processor.inbox.durable):
+            return None
+        # One at a time: it wakes the next. Where this one goes on without waiting, a second would find nothing.
+        if self._parked and not self._waking:
+            self._waking = True
+            self._parked.popleft().set()
+        return self._ready.popleft()
 
     async def _next(self) -> Run | None:
         while True:
-            if self._ready and not (self._draining and self._processor.inbox.durable):
-                run = self._ready.popleft()
-                self._wake_one()
+            run = self._take()
+            if run is not None:
                 return run
             if self._claiming:
                 if self._draining:
@@ -200,12 +219,3 @@ class _Workers:
             return True
         finally:
             self._claiming = False
-
-    def _wake_one(self) -> None:
-        """Let another worker see whether there is more to run, or wait for the inbox in place of this one.
-
-        One at a time: it wakes the next. Where this one goes on without waiting, a second would find nothing.
-        """
-        if self._parked and not self._waking:
-            self._waking = True
-            self._parked.popleft().set()

@@ -30,6 +30,7 @@ _TOGETHER: Final = 100  # ids that are taken from the inbox at a time
 _POLL: Final = 0.5  # seconds after which an inbox is asked again without having said that there is something
 _PAUSE: Final = 0.02  # seconds between two questions to the inbox, in which more may come together
 _PATIENCE: Final = 5.0  # seconds in which the engine must take ids, or it counts as away
+_UNTIL_HANDLED: Final = ("workqueue", "interest")  # JetStream's policies that take a message out once it was handled
 _LONGEST_PAUSE: Final = 1.0  # seconds between two tries to reach a broker or an inbox that is away
 
 
@@ -43,6 +44,8 @@ class TaskiqRunner(Runner):
 
     Web processes hand out ids: ``uvicorn module:app``. Workers process them: ``taskiq worker module:broker``; they
     start and stop ``intercom`` by themselves, and hand out ids too, so that nothing waits for a web process.
+
+    On Python 3.11 workers may not end on SIGTERM: a ``RedisStreamBroker`` then needs ``socket_timeout=None``, too.
 
     Args:
         broker: it is started and shut down together with the app. Give Intercom a queue of its own.
@@ -262,7 +265,7 @@ class _Worker:
 
 
 def _check(broker: AsyncBroker) -> None:
-    """Refuse what is known to go wrong with Redis Streams, by the names of the options of taskiq-redis."""
+    """Refuse what is known to go wrong with streams, by the names of the options of taskiq-redis and taskiq-nats."""
     if getattr(broker, "unacknowledged_lock_timeout", 0) is None:
         raise ConfigurationError(
             "A worker that is killed while it looks for lost messages would stop all workers of this broker for good: "
@@ -273,3 +276,12 @@ def _check(broker: AsyncBroker) -> None:
             "The stream of this broker would grow without bound, since messages stay in it after they were handled: "
             "make it with maxlen=100_000. What is cut off is handed out again."
         )
+    stream = getattr(broker, "stream_config", None)  # of JetStream, whose default is to keep every message for ever
+    if stream is not None and stream.retention not in _UNTIL_HANDLED:
+        limits = (stream.max_msgs, stream.max_bytes, stream.max_age)
+        if not any(limit is not None and limit > 0 for limit in limits):
+            raise ConfigurationError(
+                "The stream of this broker would grow without bound, since messages stay in it after they were "
+                "handled: make it with stream_config=StreamConfig(max_msgs=100_000). What is cut off is handed out "
+                "again. A stream that exists already stays as it is: change it with 'nats stream edit', too."
+            )

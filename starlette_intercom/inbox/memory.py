@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import anyio
+import msgspec
 
 from ..errors import ConfigurationError, InboxFull, LeaseLost
 from ..notification import StoredNotification, VerifiedNotification
@@ -20,12 +21,12 @@ from .contract import RETENTION, Claim, DeadLetter, Delivery, Failure, Inbox, St
 MAX_UNFINISHED: Final = 100_000
 MAX_BYTES: Final = 256 * 2**20
 _MAX_KEYS: Final = 500_000  # of completed deliveries
+_MAX_STALE_TIMERS: Final = 1000  # and as many as there are records
 
 _WAITING, _SCHEDULED, _RUNNING, _DEAD = "waiting", "scheduled", "running", "dead"
 
 
-@dataclass(slots=True, eq=False)
-class _Record:
+class _Record(msgspec.Struct, eq=False):
     """One delivery that is not completed."""
 
     id: str
@@ -124,7 +125,10 @@ class MemoryInbox(Inbox):
         )
         self._records[key] = record
         self._bytes += size
-        self._join(record)
+        if group is None:
+            self._offer(record)
+        else:
+            self._join(record)
         return True
 
     async def claim(self, limit: int, *, lease: float, ids: Sequence[str] | None = None) -> Sequence[Claim]:
@@ -302,9 +306,13 @@ class MemoryInbox(Inbox):
         """Make ready what is due, and what nobody holds any more."""
         while self._timers and self._timers[0][0] <= now:
             at, _, name = heapq.heappop(self._timers)
-            record = self._records.get(name)
-            if record is not None and record.until == at and record.state in (_SCHEDULED, _RUNNING):
+            if self._is_due_at(name, at):
+                record = self._records[name]
                 self._make_ready(record, at, recovered=record.state is _RUNNING)
+
+    def _is_due_at(self, name: str, at: float) -> bool:
+        record = self._records.get(name)
+        return record is not None and record.until == at and record.state in (_SCHEDULED, _RUNNING)
 
     def _take(self, record: _Record, until: float) -> Claim:
         recovered, record.recovered = record.recovered, False
@@ -385,7 +393,7 @@ class MemoryInbox(Inbox):
     def _remove(self, record: _Record) -> None:
         del self._records[record.id]
         self._bytes -= len(record.notification.raw)
-        if record.state is not _DEAD:
+        if record.group is not None and record.state is not _DEAD:
             self._leave(record)
 
     def _may_run(self, record: _Record) -> bool:
@@ -396,7 +404,7 @@ class MemoryInbox(Inbox):
 
     def _is_ready(self, record: _Record, since: float) -> bool:
         current = self._records.get(record.id) is record and record.state is _WAITING and record.until == since
-        return current and self._may_run(record)
+        return current and (record.group is None or self._may_run(record))
 
     def _offer_first(self, group: _Group) -> None:
         first = self._records[group.members[0][1]]
@@ -410,6 +418,9 @@ class MemoryInbox(Inbox):
             self._changed.set()
 
     def _set_timer(self, record: _Record) -> None:
+        if len(self._timers) > 2 * len(self._records) + _MAX_STALE_TIMERS:  # leases of what is completed, as a rule
+            self._timers = [timer for timer in self._timers if self._is_due_at(timer[2], timer[0])]
+            heapq.heapify(self._timers)
         heapq.heappush(self._timers, (record.until, next(self._numbers), record.id))
 
     def _dead(self, id: str | None, topic: str | None, handler: str | None) -> Iterator[_Record]:

@@ -10,7 +10,7 @@ from ..errors import ConfigurationError
 from ..notification import VerifiedBody
 from ..time_limit import TimeLimit
 from .answers import INVALID_SIGNATURE, TOO_LARGE, TRY_LATER, Answer, missing
-from .signature import Secrets, SecretsLike, SignatureScheme, has_shape, signer_of
+from .signature import Secrets, SecretsLike, SignatureScheme, shape_of, signer_of
 
 _MIB: Final = 2**20
 
@@ -33,16 +33,6 @@ class Refused(Exception):
 
 class Disconnected(Exception):
     """The client went away before its body was complete, or its body broke off."""
-
-
-class _Read:
-    """One body on its way in."""
-
-    __slots__ = ("deadline", "size")
-
-    def __init__(self, deadline: TimeLimit) -> None:
-        self.deadline = deadline
-        self.size = 0
 
 
 class BodyReader:
@@ -72,12 +62,13 @@ class BodyReader:
         self._secrets = Secrets(secrets)
         self._scheme = scheme
         self._header = scheme.header.lower().encode("ascii")
+        self._shape = shape_of(scheme)
         self._missing = missing(scheme.header)
         self._max_body_size = max_body_size
         self._max_concurrent_reads = max_concurrent_reads
         self._max_buffered = max(256 * _MIB, 4 * max_body_size)
         self._buffered = 0
-        self._reads: dict[_Read, None] = {}  # in the order in which they began
+        self._reads: dict[TimeLimit, int] = {}  # bytes of each that are buffered, in the order in which they began
 
     async def read(self, scope: Scope, receive: Receive, deadline: TimeLimit) -> VerifiedBody:
         """Read the whole body and verify it.
@@ -92,14 +83,26 @@ class BodyReader:
             Disconnected: there will be no more of the body.
         """
         signature = self._signature_of(scope)
-        read = _Read(deadline)
-        self._reads[read] = None
+        self._reads[deadline] = 0
         if len(self._reads) > self._max_concurrent_reads:
-            self._evict_oldest(by=read)
+            self._evict_oldest(by=deadline)
+        buffer = bytearray()  # not a list of chunks: many tiny ones would take far more memory than they hold
         try:
-            body = await self._receive_all(receive, read)
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise Disconnected
+                chunk: bytes = message.get("body", b"")
+                more: bool = message.get("more_body", False)
+                if len(buffer) + len(chunk) > self._max_body_size:
+                    raise Refused(TOO_LARGE, "the body is larger than max_body_size", unread=more)
+                if not more:
+                    break
+                self._hold(len(chunk), deadline)
+                buffer += chunk
         finally:
-            self._forget(read)
+            self._buffered -= self._reads.pop(deadline, 0)
+        body = bytes(buffer) + chunk if buffer else chunk
         name = signer_of(body, signature, self._secrets, self._scheme)
         if name is None:
             raise Refused(INVALID_SIGNATURE, "the signature does not match", unread=False)
@@ -116,7 +119,7 @@ class BodyReader:
         unread = length != b"0"
         if not found:
             raise Refused(self._missing, "the signature header is missing", unread=unread)
-        if len(found) > 1 or not has_shape(found[0], self._scheme):
+        if len(found) > 1 or not self._shape.fullmatch(found[0]):
             raise Refused(INVALID_SIGNATURE, "the signature header is malformed", unread=unread)
         # The server checks the header's form; what it lets pass beyond digits is caught while reading.
         if length.isdigit() and (len(length) > 18 or int(length) > self._max_body_size):
@@ -124,34 +127,18 @@ class BodyReader:
         signature: bytes = found[0]
         return signature
 
-    async def _receive_all(self, receive: Receive, read: _Read) -> bytes:
-        buffer = bytearray()  # not a list of chunks: many tiny ones would take far more memory than they hold
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                raise Disconnected
-            chunk: bytes = message.get("body", b"")
-            more: bool = message.get("more_body", False)
-            if read.size + len(chunk) > self._max_body_size:
-                raise Refused(TOO_LARGE, "the body is larger than max_body_size", unread=more)
-            if not more:
-                return bytes(buffer) + chunk if buffer else chunk
-            if read in self._reads:
-                read.size += len(chunk)
-                self._buffered += len(chunk)
-                while self._buffered > self._max_buffered:  # so there are several: it holds four of the largest
-                    self._evict_oldest(by=read)
-            if read not in self._reads:  # had to make room; the cancellation itself may come a few messages later
-                raise Refused(TRY_LATER, "too many slow bodies at once", unread=True)
-            buffer += chunk
+    def _hold(self, size: int, deadline: TimeLimit) -> None:
+        """Count what is kept until the rest of a body arrives, and make room for it."""
+        if deadline in self._reads:
+            self._reads[deadline] += size
+            self._buffered += size
+            while self._buffered > self._max_buffered:  # so there are several: it holds four of the largest
+                self._evict_oldest(by=deadline)
+        if deadline not in self._reads:  # had to make room; the cancellation itself may come a few messages later
+            raise Refused(TRY_LATER, "too many slow bodies at once", unread=True)
 
-    def _evict_oldest(self, *, by: _Read) -> None:
+    def _evict_oldest(self, *, by: TimeLimit) -> None:
         oldest = next(iter(self._reads))
-        self._forget(oldest)
+        self._buffered -= self._reads.pop(oldest)
         if oldest is not by:  # that one sees it by itself: cancelling the running task would hit its answer
-            oldest.deadline.cancel()
-
-    def _forget(self, read: _Read) -> None:
-        if read in self._reads:
-            del self._reads[read]
-            self._buffered -= read.size
+            oldest.cancel()

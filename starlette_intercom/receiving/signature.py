@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Final, Literal, Never, TypeAlias
 
 import msgspec
@@ -41,7 +43,6 @@ BODY_SIGNATURE: Final = SignatureScheme("X-Body-Signature", "", "sha256")
 FIN_SIGNATURE: Final = SignatureScheme("X-Fin-Agent-API-Webhook-Signature", "sha256=", "sha256")
 """Fin Agent API events; signed with a secret of their own."""
 
-_HEX_DIGITS: Final = b"0123456789abcdef"
 _DIGITS_OF: Final = {"sha1": 40, "sha256": 64}
 
 _Hash: TypeAlias = "hashlib._Hash"
@@ -92,7 +93,7 @@ class Secrets:
         secrets: one secret, a sequence of them (named ``1``, ``2``, … in order), or a mapping of names to secrets.
 
     Raises:
-        ConfigurationError: there is none, or one is empty or no text.
+        ConfigurationError: there is none, or one is empty, no text, or has whitespace around it.
     """
 
     __slots__ = ("_by_name",)
@@ -120,6 +121,11 @@ class Secrets:
             if not secret.strip():
                 raise ConfigurationError(
                     f"The client secret {name!r} is empty: anybody could sign with it. Is its variable set?"
+                )
+            if secret != secret.strip():  # no signature would ever match
+                raise ConfigurationError(
+                    f"The client secret {name!r} has whitespace or a line break around it, which was copied along: "
+                    "take it away, or call .strip() where you read it."
                 )
         self._by_name = {name: _Key(_encoded(secret)) for name, secret in secrets.items()}
 
@@ -152,13 +158,13 @@ def sign(body: bytes, secret: str | bytes, scheme: SignatureScheme = HUB_SIGNATU
 
 def has_shape(header: bytes, scheme: SignatureScheme = HUB_SIGNATURE) -> bool:
     """Tell whether a header value could be a signature at all, before any hash is computed."""
-    prefix = scheme.prefix.encode()
-    digits = header[len(prefix) :]
-    return (
-        len(digits) == _DIGITS_OF[scheme.algorithm]
-        and header.startswith(prefix)
-        and not digits.translate(None, _HEX_DIGITS)
-    )
+    return shape_of(scheme).fullmatch(header) is not None
+
+
+@cache
+def shape_of(scheme: SignatureScheme) -> re.Pattern[bytes]:
+    """Return what a header value must look like as a whole."""
+    return re.compile(rb"%b[0-9a-f]{%d}" % (re.escape(scheme.prefix.encode()), _DIGITS_OF[scheme.algorithm]))
 
 
 def verify(
@@ -189,7 +195,7 @@ def signer_of(body: bytes, header: bytes, secrets: Secrets, scheme: SignatureSch
     """Do the same as :func:`verify` with a header whose shape was checked."""
     given = header[len(scheme.prefix) :]
     matched = None
-    for name, key in secrets:
+    for name, key in secrets._by_name.items():
         if hmac.compare_digest(key.digits(body, scheme.algorithm).encode(), given):
             matched = name
     return matched

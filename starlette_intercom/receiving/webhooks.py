@@ -18,6 +18,7 @@ from ..time_limit import time_limit
 from .answers import ALIVE, BROKEN_OFF, DUPLICATE, NOT_ALLOWED, RECEIVED, TRY_LATER, Answer, not_a_notification
 from .body import BodyReader, Disconnected, Refused
 from .guard import answer_broken_off, cut_off, refuse_websocket
+from .redaction import NotRedacted, RedactFunction, redacted
 from .rejections import RejectionLog
 
 KeyFunction = Callable[[Notification[Any]], "str | None"]
@@ -37,6 +38,7 @@ class Webhooks:
         unhandled: hears, after the answer, of a notification that no handler takes.
         dedupe_key: the identity of a notification; None for workspace and id.
         serialize_by: deliveries for which this returns the same text run one after the other.
+        redact: what is stored as the item; None for what came.
         observers: hear what becomes of each notification.
     """
 
@@ -50,6 +52,7 @@ class Webhooks:
         unhandled: Callable[[VerifiedNotification], Awaitable[None]],
         dedupe_key: KeyFunction | None = None,
         serialize_by: KeyFunction | None = None,
+        redact: RedactFunction | None = None,
         observers: Observers = NOBODY,
     ) -> None:
         self._reader = reader
@@ -59,7 +62,9 @@ class Webhooks:
         self._unhandled = unhandled
         self._dedupe_key = dedupe_key
         self._serialize_by = serialize_by
+        self._redact = redact
         self._observers = observers
+        self._observed = bool(observers)
         self._rejections = RejectionLog()
         self._open = False
         self._started_once = False
@@ -80,18 +85,16 @@ class Webhooks:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "websocket":
+        if scope["type"] == "websocket":
             await refuse_websocket(receive, send)
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
         if scope["method"] != "POST":
             alive = scope["method"] == "HEAD"  # Intercom validates the URL with it
             await (ALIVE if alive else NOT_ALLOWED).send(scope, send, close=not alive and scope["method"] != "GET")
             return
         began = 0.0  # only observers ask how long it took
-        if self._observers:
+        if self._observed:
             began = anyio.current_time()
             self._observers.tell(Received())
         if not self._open:
@@ -139,9 +142,18 @@ class Webhooks:
     async def _accept(self, notification: VerifiedNotification, began: float) -> Answer:
         topic, secret_name = notification.topic, notification.secret_name
         self.secret_uses[secret_name] = self.secret_uses.get(secret_name, 0) + 1
-        key = self._ask(self._dedupe_key, "dedupe_key", notification) or dedupe_key_of(notification)
-        group = self._ask(self._serialize_by, "serialize_by", notification)
-        trace = self._observers.traceparent() if self._observers else None
+        key = group = None
+        if self._dedupe_key is not None:
+            key = self._ask(self._dedupe_key, "dedupe_key", notification)
+        if self._serialize_by is not None:
+            group = self._ask(self._serialize_by, "serialize_by", notification)
+        key = key or dedupe_key_of(notification)
+        if self._redact is not None:  # after key and group, which are those of what came
+            try:
+                notification = redacted(notification, self._redact)
+            except NotRedacted as failure:
+                return self._rejected(TRY_LATER, began, "not redacted", log=str(failure))
+        trace = self._observers.traceparent() if self._observed else None
         try:
             new = await self._inbox.accept(notification, key=key, group=group, trace=trace)
         except InboxError as error:
@@ -150,7 +162,7 @@ class Webhooks:
         except Exception as error:  # whatever an inbox does, the answer is 503, and Intercom tries again
             kind = type(error).__name__
             return self._rejected(TRY_LATER, began, "the inbox failed", log=f"the inbox raised {kind}", error=error)
-        if self._observers:
+        if self._observed:
             step = Accepted if new else Duplicate
             seconds = anyio.current_time() - began
             self._observers.tell(step(id=key, topic=topic, seconds=seconds, secret_name=secret_name))
@@ -158,7 +170,7 @@ class Webhooks:
 
     def _passed(self, notification: VerifiedNotification, began: float) -> Answer:
         """Take notice of a notification that no handler takes."""
-        if self._observers:
+        if self._observed:
             self._observers.tell(Unhandled(topic=notification.topic, seconds=anyio.current_time() - began))
         return RECEIVED
 
@@ -179,13 +191,11 @@ class Webhooks:
         return answer
 
     def _tell_rejected(self, reason: str, status: int, began: float) -> None:
-        if self._observers:
+        if self._observed:
             self._observers.tell(Rejected(reason=reason, status=status, seconds=anyio.current_time() - began))
 
-    def _ask(self, function: KeyFunction | None, option: str, notification: VerifiedNotification) -> str | None:
+    def _ask(self, function: KeyFunction, option: str, notification: VerifiedNotification) -> str | None:
         """Call a user's function; one that fails must not keep the notification out."""
-        if function is None:
-            return None
         try:
             text = function(notification)
             return None if text is None else str(text)

@@ -70,7 +70,12 @@ if "TASKIQ" in os.environ:
     from starlette_intercom.handling.taskiq import TaskiqRunner
 
     broker = RedisStreamBroker(
-        os.environ["TASKIQ"], maxlen=10_000, unacknowledged_lock_timeout=5, xread_block=200, idle_timeout=2000
+        os.environ["TASKIQ"],
+        maxlen=10_000,
+        unacknowledged_lock_timeout=5,
+        xread_block=200,
+        idle_timeout=2000,
+        socket_timeout=None,  # with one, Python 3.11 may swallow the cancellation that ends a worker
     )
     runner = TaskiqRunner(broker, again_after=3)
     given: Any = runner

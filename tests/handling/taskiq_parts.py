@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import msgspec
+from nats.js.api import StreamConfig
 from taskiq import AsyncBroker
 from taskiq_aio_pika import AioPikaBroker, Exchange, Queue
 from taskiq_nats import PullBasedJetStreamBroker
@@ -44,6 +45,7 @@ def broker_of(settings: Settings) -> AsyncBroker:
             stream_name=settings.queue,
             durable=settings.queue,
             pull_consume_timeout=0.2,
+            stream_config=StreamConfig(max_msgs=1000),
         )
     return RedisStreamBroker(
         settings.broker_url,
@@ -53,6 +55,7 @@ def broker_of(settings: Settings) -> AsyncBroker:
         unacknowledged_lock_timeout=5,
         xread_block=200,
         idle_timeout=500,
+        socket_timeout=None,  # with one, Python 3.11 may swallow the cancellation that ends a worker
     )
 
 

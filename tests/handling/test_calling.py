@@ -61,17 +61,21 @@ async def test_a_handler_has_a_time_limit(stage: Stage) -> None:
 
 
 async def test_each_handler_has_its_own_time(stage: Stage) -> None:
-    deadlines: list[float] = []
+    async def waits(notification: Notification) -> None:
+        await anyio.sleep_forever()
 
-    async def handler(notification: Notification) -> None:
-        deadlines.append(anyio.current_effective_deadline() - anyio.current_time())
+    async def waits_a_moment(notification: Notification) -> None:
+        await anyio.sleep(0.03)
 
-    for number, timeout in enumerate((5.0, 50.0, None)):
-        stage.handlers.on(TOPIC, handler=handler, name=str(number), timeout=timeout)
+    stage.handlers.on(TOPIC, handler=waits, name="0", timeout=0.02, retries=0)
+    stage.handlers.on(TOPIC, handler=waits, name="1", timeout=0.01, retries=0)
+    stage.handlers.on(TOPIC, handler=waits_a_moment, name="2", timeout=50.0, retries=0)
+    stage.handlers.on(TOPIC, handler=waits_a_moment, name="3", timeout=None, retries=0)
     await run_once(stage)
-    assert 4 < deadlines[0] <= 5
-    assert 49 < deadlines[1] <= 50
-    assert deadlines[2] == float("inf")
+    letter = await stage.dead()
+    assert letter.handlers == ("0", "1")
+    said = [failure.message for failure in letter.failures]
+    assert said == ["Not finished within 0.02 s", "Not finished within 0.01 s"]
 
 
 async def test_plain_functions_run_in_threads(stage: Stage) -> None:

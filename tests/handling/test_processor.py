@@ -207,13 +207,47 @@ async def test_what_a_handler_does_to_the_item_reaches_nobody_else(stage: Stage)
     assert (await stage.dead()).notification.item["state"] == "open"
 
 
-async def test_a_delivery_whose_handlers_are_gone_is_kept(stage: Stage) -> None:
+async def test_a_delivery_whose_handlers_are_gone_is_kept(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     await stage.deliver()
     await stage.work_off()
     letter = await stage.dead()
-    assert (letter.handlers, letter.attempts) == ((), 1)
-    assert letter.error is not None
-    assert letter.error.error == "NoHandler"
+    assert (letter.handlers, letter.attempts) == ((), 5)
+    assert [failure.error for failure in letter.failures] == ["NoHandler"] * 5
+    lines = [record.getMessage() for record in caplog.records if "no handler in this process" in record.getMessage()]
+    assert len(lines) == 5
+    await stage.inbox.replay(id=letter.id)
+    await stage.work_off()
+    assert (await stage.dead()).attempts == 5  # a replay starts afresh
+
+
+async def test_a_process_without_a_handler_waits_by_the_default_schedule() -> None:
+    stage = Stage(chance=lambda: 0.5)
+    await stage.deliver()
+    for wait in (0.5, 2, 8, 32):
+        assert await stage.work() == 1
+        stage.clock.now += wait - 0.001
+        assert await stage.work() == 0
+        stage.clock.now += 0.001
+    assert (await stage.inbox.stats()).dead == 0
+    await stage.work()
+    assert (await stage.inbox.stats()).dead == 1
+
+
+async def test_attempts_of_a_process_without_a_handler_count_against_no_handler(group: Group) -> None:
+    stage = group.stage
+    group.add("slow", *[ValueError()] * 4)  # needs all of its five attempts
+    with_handlers, without = stage.handlers, type(stage.handlers)()
+    name = await stage.deliver()
+    for count in range(1, 5):
+        for stage.handlers in (without, with_handlers):
+            stage.restart()
+            assert await stage.work() == 1
+            stage.clock.now += 64
+        assert group.ran == ["slow"] * count
+    assert await stage.work() == 1
+    assert group.ran == ["slow"] * 5
+    assert (await stage.inbox.stats()).done == 1
+    assert await stage.inbox.get_dead(name) is None
 
 
 async def test_a_delivery_is_done_when_what_is_left_of_its_handlers_is(group: Group) -> None:
@@ -223,9 +257,25 @@ async def test_a_delivery_is_done_when_what_is_left_of_its_handlers_is(group: Gr
     await stage.deliver()
     await stage.work()
     stage.handlers = type(stage.handlers)()
+    group.add("good")
     stage.restart()
     await stage.work_off()
+    assert group.ran == ["good", "bad"]
     assert (await stage.inbox.stats()).done == 1
+
+
+async def test_a_delivery_is_not_done_where_all_of_its_handlers_are_gone(group: Group) -> None:
+    stage = group.stage
+    group.add("good")
+    group.add("bad", ValueError())
+    await stage.deliver()
+    await stage.work()
+    stage.handlers = type(stage.handlers)()
+    stage.restart()
+    await stage.work_off()
+    letter = await stage.dead()
+    assert letter.done == {"good"}
+    assert letter.handlers == ()
 
 
 async def test_hooks_hear_of_every_failure(group: Group) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import anyio
@@ -104,6 +105,33 @@ async def test_one_slow_delivery_holds_up_nobody(stage: Stage) -> None:
         release.set()
 
 
+@pytest.mark.parametrize("concurrency", [1, 4, 100])
+async def test_between_two_large_items_a_request_can_be_answered(stage: Stage, concurrency: int) -> None:
+    """To decode one may take long; several without a pause would keep everything else on the event loop waiting."""
+    turns = 0
+    began: list[int] = []
+
+    @stage.handlers.on(TOPIC)
+    async def decode(notification: Notification) -> None:
+        began.append(turns)
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    for _ in range(8):
+        await stage.deliver(item={"text": "x" * 300_000})
+    async with anyio.create_task_group() as group:
+        group.start_soon(count)
+        async with running(stage, TaskGroupRunner(concurrency)):
+            await stage.finished(8)
+        group.cancel_scope.cancel()
+    assert len(began) == 8
+    assert all(later - earlier >= 4 for earlier, later in itertools.pairwise(began))
+
+
 async def test_deliveries_of_one_group_keep_their_order_and_others_run_beside_them(stage: Stage) -> None:
     order: dict[str, list[int]] = {}
     running_now: set[str] = set()
@@ -168,22 +196,56 @@ def test_there_must_be_a_worker(concurrency: int) -> None:
         TaskGroupRunner(concurrency)
 
 
+async def test_a_worker_goes_on_after_a_handler_that_it_had_to_stop(stage: Stage) -> None:
+    ran: list[str] = []
+
+    @stage.handlers.on(TOPIC, timeout=0.01, retries=0)
+    async def too_slow(notification: Notification) -> None:
+        ran.append("too slow")
+        await anyio.sleep_forever()
+
+    @stage.handlers.on(TOPIC)
+    async def next_one(notification: Notification) -> None:
+        await anyio.sleep(0.02)
+        ran.append("next")
+
+    async with running(stage, TaskGroupRunner(1)):
+        await stage.deliver()
+        await stage.deliver()
+        with anyio.fail_after(5):
+            while (await stage.inbox.stats()).dead < 2:
+                await anyio.sleep(0.01)
+    assert ran == ["too slow", "next"] * 2
+
+
+async def test_a_handler_that_will_not_be_stopped_has_succeeded_after_all(stage: Stage) -> None:
+    @stage.handlers.on(TOPIC, timeout=0.01)
+    async def stubborn(notification: Notification) -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(0.05)
+
+    async with running(stage, TaskGroupRunner(1)):
+        await stage.deliver()
+        await stage.deliver()
+        await stage.finished(2)
+
+
 async def test_a_worker_survives_a_defect_of_ours(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    process = stage.processor.process
+    advance = stage.processor.advance
     met: list[str] = []
 
-    async def broken_once(run: Run) -> None:
+    async def broken_once(run: Run, scope: anyio.CancelScope) -> bool:
         if not met:
             met.append("defect")
             raise ZeroDivisionError
-        await process(run)
+        return await advance(run, scope)
 
     @stage.handlers.on(TOPIC)
     async def handler(notification: Notification) -> None: ...
 
-    monkeypatch.setattr(stage.processor, "process", broken_once)
+    monkeypatch.setattr(stage.processor, "advance", broken_once)
     async with running(stage, TaskGroupRunner(1)):
         await stage.deliver()
         await stage.deliver()

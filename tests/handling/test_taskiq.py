@@ -18,8 +18,10 @@ import anyio
 import msgspec
 import nats
 import pytest
+from nats.js.api import RetentionPolicy, StreamConfig
 from taskiq import InMemoryBroker
 from taskiq.events import TaskiqEvents
+from taskiq_nats import NatsBroker, PullBasedJetStreamBroker, PushBasedJetStreamBroker
 from taskiq_redis import RedisStreamBroker
 
 from starlette_intercom import Backoff, ConfigurationError, Intercom, MemoryInbox
@@ -78,12 +80,18 @@ def workers(settings: Settings, number: int = 2) -> Iterator[subprocess.Popen[by
     command = [sys.executable, "-m", "taskiq", "worker", "tests.handling.taskiq_app:broker"]
     command += ["--workers", str(number), "--log-level", "WARNING", "--shutdown-timeout", "10"]
     environment = {**os.environ, "TASKIQ_SETTINGS": msgspec.json.encode(settings).decode(), "PYTHONPATH": "."}
-    process = subprocess.Popen(command, env=environment, cwd=Path(__file__).parents[2])
+    process = subprocess.Popen(command, env=environment, cwd=Path(__file__).parents[2], start_new_session=True)
     try:
         yield process
     finally:
         process.terminate()
-        process.wait(20)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(20)
+            if settings.broker_url.startswith("redis") or sys.version_info >= (3, 12):
+                raise  # on Python 3.11, the libraries of the other brokers may swallow the cancellation
 
 
 @asynccontextmanager
@@ -184,10 +192,11 @@ async def _lose_all(settings: Settings, server: RedisProcess) -> bool:
         async with await nats.connect(settings.broker_url) as client:
             stream = client.jetstream()
             try:
-                found = (await stream.stream_info(settings.queue)).state.messages
+                info = await stream.stream_info(settings.queue)
             except nats.js.errors.NotFoundError:
                 return False
-            return bool(found) and await stream.purge_stream(settings.queue)
+            assert info.config.max_msgs == 1000  # it is bounded at the server
+            return bool(info.state.messages) and await stream.purge_stream(settings.queue)
     async with await aio_pika.connect(settings.broker_url) as connection:
         channel = await connection.channel()
         try:
@@ -289,6 +298,12 @@ def test_streams_that_would_stop_or_grow_are_refused() -> None:
         TaskiqRunner(RedisStreamBroker("redis://127.0.0.1", maxlen=1000))
     with pytest.raises(ConfigurationError, match="maxlen"):
         TaskiqRunner(RedisStreamBroker("redis://127.0.0.1", unacknowledged_lock_timeout=60))
+    for config in (None, StreamConfig(max_msgs=-1, max_age=0), StreamConfig(retention=RetentionPolicy.LIMITS)):
+        with pytest.raises(ConfigurationError, match="max_msgs"):
+            TaskiqRunner(PushBasedJetStreamBroker("nats://127.0.0.1", stream_config=config))
+    for config in (StreamConfig(max_bytes=10**8), StreamConfig(retention=RetentionPolicy.WORK_QUEUE)):
+        TaskiqRunner(PullBasedJetStreamBroker("nats://127.0.0.1", stream_config=config))
+    TaskiqRunner(NatsBroker("nats://127.0.0.1"))  # keeps nothing
     with pytest.raises(ConfigurationError, match="again_after"):
         TaskiqRunner(InMemoryBroker(), again_after=0)
 

@@ -64,6 +64,8 @@ def compare(found: Sequence[Case], digests: Sequence[str]) -> None:
             secret = case.key.decode()
         except UnicodeDecodeError:
             continue  # `verify` takes secrets as text, which these bytes are not
+        if secret != secret.strip():
+            continue  # refused: see the tests of signatures
         assert verify(case.body, header, secret, case.scheme) == "1"
         assert verify(case.body + b"\x00", header, secret, case.scheme) is None
 

@@ -22,7 +22,7 @@ DIGITS_256 = "aa9e2e3575f5d7098b6caccd790888c36d5fdb63342a73bada2d6a51747a8494"
 
 schemes = st.sampled_from(SCHEMES)
 secrets = st.text(min_size=1, max_size=80).filter(
-    lambda text: bool(text.strip()) and text.isprintable()
+    lambda text: text == text.strip() and text.isprintable()
 )  # isprintable: no lone surrogates
 
 
@@ -160,6 +160,9 @@ def test_the_shape_is_that_of_the_scheme(text: str, scheme: SignatureScheme) -> 
         ((), "no client secret"),
         (["good", ""], "'2' is empty"),
         ({"old": "good", "new": " "}, "'new' is empty"),
+        ("good\n", "'1' has whitespace .* take it away"),
+        (["another", "\tgood"], "'2' has whitespace"),
+        ({"new": "good\u00a0"}, "'new' has whitespace"),
         (None, "must be a str"),
         (b"bytes", "must be a str"),
         (42, "must be a str"),
