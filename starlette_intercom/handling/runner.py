@@ -17,7 +17,7 @@ from ..messages import logger
 from .processor import Processor
 from .run import Run
 
-CONCURRENCY: Final = 100
+CONCURRENCY: Final = 200
 """How many deliveries one process runs at the same time, unless told otherwise."""
 
 _POLL: Final = 0.5  # seconds after which an inbox is asked again without having said that there is something
