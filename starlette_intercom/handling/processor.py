@@ -107,7 +107,7 @@ class Processor:
 
     async def wait(self, timeout: float) -> None:
         """Return when a claim may find something, at the latest after ``timeout`` seconds, whatever the inbox does."""
-        with anyio.move_on_after(timeout):
+        with time_limit(timeout):
             try:
                 await self.inbox.wait(timeout)
             except Exception as error:
