@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 import anyio
+import anyio.lowlevel
 
 from .. import messages
 from ..errors import InboxUnavailable, LeaseLost, Retry
@@ -43,6 +44,8 @@ LEASE: Final = 30.0
 
 _RELEASE_TIME: Final = 2.0  # seconds to give a delivery back once its run was cut off
 _LONGEST_PAUSE: Final = 1.0  # seconds between two tries to reach an inbox that is away
+_LARGE: Final = 2**19  # bytes of a notification whose item may take tens of milliseconds to decode
+_TURNS: Final = 5  # of the event loop: what a server needs to take a connection, read a request, and answer it
 
 
 class Processor:
@@ -82,6 +85,7 @@ class Processor:
         self._reachable = True
         self._cancelled = anyio.get_cancelled_exc_class()
         self._apart = anyio.Lock()  # held by the one suspect that runs
+        self._turnstile = anyio.Lock()
 
     async def claim(self, limit: int, *, ids: Sequence[str] | None = None) -> Sequence[Run]:
         """Take up to ``limit`` deliveries that are ready; each must be processed or released.
@@ -102,7 +106,7 @@ class Processor:
 
     async def wait(self, timeout: float) -> None:
         """Return when a claim may find something, at the latest after ``timeout`` seconds, whatever the inbox does."""
-        with anyio.move_on_after(timeout):
+        with time_limit(timeout):
             try:
                 await self.inbox.wait(timeout)
             except Exception as error:
@@ -201,6 +205,8 @@ class Processor:
             (handler, error), run.ended = run.ended, None
             await self._settle(run, handler, error)
         for handler in still_due(handlers, run.done, run.failures, attempt=attempt):
+            if len(claim.notification.raw) > _LARGE:
+                await self._let_others_go_on()
             if run.lost:
                 raise LeaseLost
             if apart:  # held against this handler in advance, in case the process does not live to tell
@@ -232,6 +238,12 @@ class Processor:
         else:
             await self._record(run, partial(self.inbox.complete, claim))
         return True
+
+    async def _let_others_go_on(self) -> None:
+        """Wait until requests had time to be answered: a large item may take long to decode, and many such for ever."""
+        async with self._turnstile:  # one after the other
+            for _ in range(_TURNS):
+                await anyio.lowlevel.checkpoint()
 
     async def _conclude(self, run: Run, left: Sequence[Handler]) -> None:
         """Record what becomes of a delivery that is not completed."""

@@ -14,15 +14,15 @@ from .. import messages
 from ..errors import ConfigurationError
 from ..lifespan import Lifespan
 from ..messages import logger
+from ..time_limit import time_limit
 from .processor import Processor
 from .run import Run
 
-CONCURRENCY: Final = 100
+CONCURRENCY: Final = 200
 """How many deliveries one process runs at the same time, unless told otherwise."""
 
 _POLL: Final = 0.5  # seconds after which an inbox is asked again without having said that there is something
-_FAIR: Final = 16  # deliveries that are run before everything else on the event loop has a turn
-_LARGE: Final = 64 * 1024  # bytes of a notification that count as one delivery more: handlers decode them
+_FAIR: Final = 16  # deliveries that one worker runs before it lets everything else on the event loop have a turn
 
 
 class Runner(ABC):
@@ -106,11 +106,14 @@ class _Workers:
         self._scope = anyio.CancelScope()  # an inner one: cancelling the group around it would end the app's lifespan
         self._ready: deque[Run] = deque()
         self._parked: deque[anyio.Event] = deque()
+        self._event = type(anyio.Event())  # of this event loop: Event() looks for it each time
         self._waking = False  # a worker was woken and has not had its turn yet
         self._claiming = False
-        self._waiting = anyio.CancelScope()
+        self._caught_up = False  # the last claim has left nothing
+        self._waiting = time_limit(None)
         self._busy = 0
-        self._used = 0  # since everything else last had a turn
+        self._finished = 0
+        self._ahead = 0  # how many were finished while the last claim was under way
         self._draining = False
         self.ended = anyio.Event()
 
@@ -155,6 +158,7 @@ class _Workers:
 
     async def _work(self) -> None:
         run: Run | None = None  # what a used-up scope leaves to be finished
+        turns = 0
         while True:
             with anyio.CancelScope() as scope:
                 while True:
@@ -169,13 +173,13 @@ class _Workers:
                         logger.exception(messages.worker_survived())
                     finally:
                         self._busy -= 1
+                        self._finished += 1
                     if not over or run.lost:  # the scope was cancelled
                         run = None if over else run
                         break
-                    self._used += 1 + len(run.claim.notification.raw) // _LARGE
                     run = None
-                    if self._used >= _FAIR:
-                        self._used = 0
+                    turns += 1
+                    if turns % _FAIR == 0:
                         await anyio.lowlevel.checkpoint()
 
     def _take(self) -> Run | None:
@@ -196,7 +200,7 @@ class _Workers:
             if self._claiming:
                 if self._draining:
                     return None
-                parked = anyio.Event()
+                parked = self._event()
                 self._parked.append(parked)
                 await parked.wait()
                 self._waking = False
@@ -204,18 +208,20 @@ class _Workers:
                 return None
 
     async def _claim(self) -> bool:
-        """Claim for everybody; return False when there is nothing left to do here."""
-        if self._draining and self._processor.inbox.durable:
-            return False
+        """Claim for everybody, as soon as there may be something; return False when there is nothing left to do."""
         self._claiming = True
         try:
-            self._ready.extend(await self._processor.claim(self._concurrency - self._busy))
-            if self._ready:
-                return True
-            if self._draining:
+            if self._caught_up and not self._draining:
+                with time_limit(None) as self._waiting:
+                    await self._processor.wait(_POLL)
+            if self._draining and self._processor.inbox.durable:
                 return False
-            with anyio.CancelScope() as self._waiting:
-                await self._processor.wait(_POLL)
-            return True
+            limit = min(self._concurrency - self._busy + self._ahead, self._concurrency)
+            finished = self._finished
+            runs = await self._processor.claim(limit)
+            self._caught_up = len(runs) < limit
+            self._ahead = self._finished - finished
+            self._ready.extend(runs)
+            return bool(runs) or not self._draining
         finally:
             self._claiming = False

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+import anyio.lowlevel
 import msgspec
 from starlette.types import Scope, Send
 
+from .rejections import RejectionLog
+
 _RETRY_AFTER: Final = b"30"  # seconds; Intercom itself tries again after a minute
+_not_taken: Final = RejectionLog()
 
 
 class Answer:
@@ -38,12 +42,20 @@ class Answer:
             send: of the request.
             close: end the connection afterwards, since a body is left on it that nobody will read.
         """
+        if close or scope["method"] != "POST":
+            # What was not read may be against the rules of HTTP, and refused by the server already. It has to have a
+            # turn to end this request; otherwise uvicorn with h11 raises here, and logs that each time.
+            await anyio.lowlevel.checkpoint()
         # A new list each time: what wraps `send` may add to it.
         headers = list(self._headers)
         if close and scope.get("http_version", "1.1") < "2":  # forbidden from HTTP/2 on
             headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send(self._body.copy())
+        try:
+            await send({"type": "http.response.start", "status": self.status, "headers": headers})
+            await send(self._body.copy())
+        except Exception as error:  # with uvicorn, whoever breaks the rules of HTTP could fill the log with this
+            if not isinstance(error, OSError):  # which says that the client has gone
+                _not_taken.add(f"the server did not take the answer: {type(error).__name__}")
 
 
 RECEIVED: Final = Answer(200, {"received": True})

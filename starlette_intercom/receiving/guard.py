@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -122,8 +121,7 @@ async def answer_broken_off(scope: Scope, send: Send) -> None:
     As a rule nobody hears it. But to granian a body that breaks the rules of HTTP is a disconnect too: its client still
     waits, and would get a 500.
     """
-    with suppress(OSError):  # what a server may raise where the client has gone
-        await BROKEN_OFF.send(scope, send, close=True)
+    await BROKEN_OFF.send(scope, send, close=True)
 
 
 async def refuse_websocket(receive: Receive, send: Send) -> None:

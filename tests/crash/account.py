@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.ledger import lines_of
 
 
 @dataclass
@@ -22,10 +25,9 @@ class Account:
     unfinished: int = 0
     dead: int = 0
 
-    def read(self, ledger: str) -> None:
+    def read(self, ledger: Path) -> None:
         """Take over what the processes wrote down."""
-        for line in ledger.splitlines():
-            what, key, fencing = line.split()
+        for what, key, fencing in lines_of(ledger):
             if what == "run":
                 self.runs[key] += 1
                 self.leases[key, fencing] += 1

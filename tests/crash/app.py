@@ -22,10 +22,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from starlette_intercom import Delivery, Intercom, IntercomMiddleware, Notification, Runner, TaskGroupRunner
+from tests.ledger import Ledger
 
 KILL_AT = os.environ.get("KILL_AT", ":0")
 KILL_REDIS_AT = os.environ.get("KILL_REDIS_AT", ":0")
-LEDGER = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+ledger = Ledger(os.environ["LEDGER"])
 
 passages: Counter[str] = Counter()
 
@@ -46,10 +47,6 @@ def kill_redis(point: str) -> None:
         pid = int(file.read_text())
         file.rename(taken)
         os.kill(pid, signal.SIGKILL)
-
-
-def note(what: str, delivery: Delivery) -> None:
-    os.write(LEDGER, f"{what} {delivery.id} {delivery.fencing}\n".encode())  # one write: lines of several processes
 
 
 def with_points(
@@ -92,7 +89,7 @@ complete = with_points(inbox.complete, "handled-not-completed", None)
 
 async def start_and_note() -> None:
     await start()
-    os.write(LEDGER, f"started {os.getpgrp()} 0\n".encode())
+    ledger.note("started", os.getpgrp(), 0)
 
 
 async def claim_and_pass(limit: int, **options: Any) -> Any:
@@ -105,7 +102,7 @@ async def claim_and_pass(limit: int, **options: Any) -> Any:
 async def complete_and_note(claim: Any) -> None:
     await complete(claim)
     passing("completed")
-    note("done", claim.delivery)
+    ledger.note("done", claim.delivery.id, claim.delivery.fencing)
 
 
 inbox.open, inbox.claim, inbox.complete = start_and_note, claim_and_pass, complete_and_note
@@ -121,7 +118,7 @@ if hasattr(inbox, "_file"):  # SQLite: also within the transaction, when all is 
 
 @intercom.on("conversation.user.created")
 async def handle(notification: Notification, delivery: Delivery) -> None:
-    note("run", delivery)
+    ledger.note("run", delivery.id, delivery.fencing)
     passing("in-handler")
 
 

@@ -11,31 +11,26 @@ import msgspec
 
 from starlette_intercom import Intercom, Notification, VerifiedBody, VerifiedNotification
 from starlette_intercom.testing import sample
+from tests.ledger import Ledger
 
 intercom = Intercom("secret", inbox=os.environ["INTERCOM_INBOX"])
-
-
-LEDGER = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-
-
-def note(line: str) -> None:
-    os.write(LEDGER, f"{line}\n".encode())
+ledger = Ledger(os.environ["LEDGER"])
 
 
 @intercom.on("conversation.user.created", name="tests.crash.deadly.deadly")
 async def deadly(notification: Notification[Any]) -> None:
-    note("deadly")
+    ledger.note("deadly")
     os._exit(70)
 
 
 @intercom.on("conversation.user.created")
 async def after(notification: Notification[Any]) -> None:
-    note("after")
+    ledger.note("after")
 
 
 @intercom.on("contact.user.created")
 async def other(notification: Notification[Any]) -> None:
-    note("other")
+    ledger.note("other")
 
 
 async def deliver() -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import random
 import signal
 import sys
@@ -27,41 +26,13 @@ import msgspec
 from starlette_intercom import Inbox, VerifiedBody, VerifiedNotification
 from starlette_intercom.inbox.urls import inbox_from_url
 from starlette_intercom.testing import sample, signed
+from tests.raw_http import ask, get_json, message_of
 from tests.redis_process import RedisProcess
 
 from .account import Account
-from .processes import ALONE, ANY_TIME, WEB, WEB_OF_TASKIQ, WORKER, WORKER_OF_TASKIQ, KilledRedis, Process
+from .processes import ALONE, ANY_TIME, WEB, WEB_OF_TASKIQ, WORKER, WORKER_OF_TASKIQ, KilledProcess, KilledRedis
 
 CONNECTIONS = 16
-
-
-async def post(port: int, request: bytes) -> int:
-    """Send one request over a connection of its own; return the status, or 0 where there was no answer."""
-    try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        try:
-            writer.write(request)
-            line = await asyncio.wait_for(reader.readline(), 10)
-            return int(line.split()[1]) if line else 0
-        finally:
-            writer.close()
-    except (TimeoutError, OSError):
-        return 0
-
-
-async def stats_of(port: int) -> dict[str, int] | None:
-    try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return None
-    writer.write(b"GET /stats HTTP/1.0\r\nhost: x\r\n\r\n")
-    with contextlib.suppress(OSError):
-        answer = await reader.read()
-        writer.close()
-        if answer.startswith(b"HTTP/1.1 200"):
-            found: dict[str, int] = json.loads(answer.partition(b"\r\n\r\n")[2])
-            return found
-    return None
 
 
 class Trial:
@@ -108,9 +79,9 @@ class Trial:
         if taskiq:
             environ["TASKIQ"] = url
         web = WEB_OF_TASKIQ if taskiq else WEB if workers else ALONE
-        self._servers = [Process(web, environ) for _ in range(processes)]
+        self._servers = [KilledProcess(web, environ) for _ in range(processes)]
         worker = WORKER_OF_TASKIQ if taskiq else WORKER
-        self._workers = [Process(worker, environ) for _ in range(workers)]
+        self._workers = [KilledProcess(worker, environ) for _ in range(workers)]
         roles = {process.role: cycle(process.role.points) for process in self._all}
         self._points: dict[str, Iterator[str]] = {role.name: points for role, points in roles.items()}
         shares = [kills // len(self._all) + (number < kills % len(self._all)) for number in range(len(self._all))]
@@ -119,7 +90,7 @@ class Trial:
         self._stopping = asyncio.Event()
 
     @property
-    def _all(self) -> list[Process]:
+    def _all(self) -> list[KilledProcess]:
         return [*self._servers, *self._workers]
 
     async def run(self) -> Account:
@@ -133,20 +104,21 @@ class Trial:
                 await self._wait_until_worked_off()
                 self._stopping.set()
                 for process in self._all:
-                    process.process.send_signal(signal.SIGTERM)
+                    process.terminate()
         finally:
             for process in self._all:
                 process.kill()
         await self._audit(inbox_from_url(self._url))
         return self.account
 
-    async def _keep(self, process: Process) -> None:
+    async def _keep(self, process: KilledProcess) -> None:
         point = None
         while not self._stopping.is_set():
             if point is None and self._shares[process]:
                 point = next(self._points[process.role.name])
                 self._shares[process] -= 1
-            process.start(f"{point}:{self._number()}" if point else ":0", self._redis_plan(process))
+            plan = f"{point}:{self._number()}" if point else ":0"
+            process.start(KILL_AT=plan, KILL_REDIS_AT=self._redis_plan(process))
             if point == ANY_TIME:
                 await asyncio.sleep(0.4 + self._random.random())
                 process.kill()
@@ -172,18 +144,18 @@ class Trial:
     def _number(self) -> int:
         return self._random.randint(1, 40)
 
-    def _redis_plan(self, process: Process) -> str:
+    def _redis_plan(self, process: KilledProcess) -> str:
         if self._redis is None or self._random.random() < 0.5:
             return ":0"
         named = [point for point in process.role.points if point != ANY_TIME]
         return f"{self._random.choice(named)}:{self._number()}"
 
-    def _has_started(self, process: Process) -> bool:
+    def _has_started(self, process: KilledProcess) -> bool:
         """Whether it was past the point where a process without its inbox gives up, to be started again."""
         return f"started {process.process.pid} 0\n" in self._ledger.read_text()
 
-    async def _until_up(self, server: Process) -> None:
-        while not self._kills and await stats_of(server.port) is None:
+    async def _until_up(self, server: KilledProcess) -> None:
+        while not self._kills and await get_json(server.port, "/stats") is None:
             await asyncio.sleep(0.05)
 
     async def _send(self) -> None:
@@ -191,17 +163,14 @@ class Trial:
         while account.sent < self._notifications or self._killed < self._kills:
             account.sent += 1
             notification = sample("conversation.user.created", id=f"notif_{account.sent}")
-            request = signed(notification, "secret")
-            head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
-            head = f"POST /webhooks/intercom HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}"
-            message = f"{head}content-length: {len(request.body)}\r\n\r\n".encode() + request.body
+            message = message_of(signed(notification, "secret"))
             key = f"{notification['app_id']}:{notification['id']}"
             await asyncio.gather(*(self._deliver(key, message) for _ in range(self._copies)))
 
     async def _deliver(self, key: str, message: bytes) -> None:
         # Intercom tries twice. Here until it gets in, so that there is something to account for.
         for _ in range(1000):
-            status = await post(self._random.choice(self._servers).port, message)
+            status = (await ask(self._random.choice(self._servers).port, message)).status
             if status == 200:
                 self.account.answered.add(key)
                 self.account.answers += 1
@@ -212,7 +181,7 @@ class Trial:
     async def _wait_until_worked_off(self) -> None:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            now = await stats_of(self._servers[0].port)
+            now = await get_json(self._servers[0].port, "/stats")
             if now is not None:
                 self.account.unfinished, self.account.dead = now["unfinished"], now["dead"]
                 if not now["unfinished"]:
@@ -220,7 +189,7 @@ class Trial:
             await asyncio.sleep(0.1)
 
     async def _audit(self, inbox: Inbox) -> None:
-        self.account.read(self._ledger.read_text())
+        self.account.read(self._ledger)
         await inbox.open()
         try:
             for key in self.account.answered:

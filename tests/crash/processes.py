@@ -1,24 +1,14 @@
-"""The processes that are killed: web servers, workers, and Redis.
-
-Each starts a session of its own and dies with its whole group, since the workers of an engine have a parent that would
-start them again on its own account.
-"""
+"""The processes that are killed: web servers, workers, and Redis."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from tests.processes import Process, end_of
 from tests.redis_process import RedisProcess, free_port
-
-ROOT = Path(__file__).parent.parent.parent
 
 RECEIVING = ("before-accept", "accepted-not-answered")
 RUNNING = ("claimed", "in-handler", "handled-not-completed", "completed")
@@ -57,7 +47,7 @@ WORKER = Role("worker", ("starlette_intercom.cli", "worker", "tests.crash.app:in
 WORKER_OF_TASKIQ = Role("worker", _TASKIQ, (*RUNNING, *HANDING_OUT, ANY_TIME))
 
 
-class Process:
+class KilledProcess(Process):
     """One process, started again each time it dies.
 
     Args:
@@ -68,32 +58,8 @@ class Process:
     def __init__(self, role: Role, environ: dict[str, str]) -> None:
         self.role = role
         self.port = free_port()
-        self._environ = {**os.environ, **environ, "PYTHONPATH": str(ROOT)}
-
-    def start(self, plan: str, redis_plan: str = ":0") -> None:
-        """Start it.
-
-        Args:
-            plan: where it kills itself, as ``point:n``.
-            redis_plan: where it kills Redis.
-        """
-        port = [str(self.port)] if "--port" in self.role.command else []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", *self.role.command, *port],
-            cwd=ROOT,
-            env={**self._environ, "KILL_AT": plan, "KILL_REDIS_AT": redis_plan},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
-    def kill(self) -> None:
-        """End it at once, with all that it started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-
-    async def ended(self) -> int:
-        return await _end_of(self.process)
+        port = [str(self.port)] if "--port" in role.command else []
+        super().__init__([*role.command, *port], environ)
 
 
 class KilledRedis:
@@ -110,21 +76,15 @@ class KilledRedis:
         self.file.write_text(str(process.pid))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
-                await _end_of(process)
+                await end_of(process)
         with contextlib.suppress(FileNotFoundError):
             self.file.unlink()  # nobody kills it any more
             process.kill()
         taken = list(self.file.parent.glob("killed-*"))
-        await _end_of(process)
+        await end_of(process)
         for file in taken:
             file.unlink()
         return taken[0].name.removeprefix("killed-") if taken else ANY_TIME
 
     async def start(self) -> None:
         await asyncio.to_thread(self.server.start)
-
-
-async def _end_of(process: subprocess.Popen[bytes]) -> int:
-    while (returncode := process.poll()) is None:
-        await asyncio.sleep(0.01)
-    return returncode

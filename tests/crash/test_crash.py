@@ -15,7 +15,8 @@ import pytest
 from starlette_intercom import DeadLetter
 from starlette_intercom.inbox.urls import inbox_from_url
 from tests.crash.harness import crash_test
-from tests.crash.processes import POINTS, ROOT
+from tests.crash.processes import POINTS
+from tests.processes import ROOT
 
 
 def test_nothing_is_lost_when_servers_are_killed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,9 +69,15 @@ def request_of(body: bytes, *, sign_with: bytes | None = None) -> bytes:
 
 
 class Target:
-    """A server process, and what is seen of it from outside."""
+    """A server process, and what is seen of it from outside.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: for its log.
+        app: what uvicorn is to serve, and options for it.
+        **environ: goes into its environment.
+    """
+
+    def __init__(self, folder: Path, app: str, **environ: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
@@ -79,11 +85,11 @@ class Target:
         options = ["--port", str(self.port), "--no-access-log", "--backlog", "4096"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", "tests.hardening.exhausted_app:app", *options],
+                [sys.executable, "-m", "uvicorn", *app.split(), *options],
                 stderr=log,
                 stdout=log,
                 cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
             )
 
     @property
@@ -94,10 +100,10 @@ class Target:
     def log(self) -> bytes:
         return self._log.read_bytes()
 
-    @property
-    def peak(self) -> float:
+    def megabytes(self, field: str) -> float:
+        """Return what the kernel says of its memory: ``VmRSS`` now, ``VmHWM`` at its peak."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+        return int(status.partition(f"{field}:")[2].split()[0]) / 1024
 
     async def until_up(self) -> None:
         for _ in range(400):
@@ -235,14 +241,14 @@ async def attack(target: Target, scale: int) -> dict[str, Finding]:
             async with good_ones(target, name, finding):
                 finding.answers = await loop.run_in_executor(attacker, attack_with, name, scale, target.port)
             finding.seconds = time.monotonic() - began
-            finding.megabytes, finding.log_lines = target.peak, target.lines - lines
+            finding.megabytes, finding.log_lines = target.megabytes("VmHWM"), target.lines - lines
     return findings
 
 
 def exhaustion_test(scale: int) -> tuple[dict[str, Finding], int, bytes]:
     """Attack a new server; return what was found, how it ended, and its log."""
     with tempfile.TemporaryDirectory() as folder:
-        target = Target(Path(folder))
+        target = Target(Path(folder), "tests.hardening.exhausted_app:app")
         try:
             findings = asyncio.run(attack(target, scale))
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import select
 import socket
 import statistics
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.factories import envelope, signature
 from tests.servers.conftest import Serve, Server
+from tests.servers.raw import exchange, head, read, statuses
 
 READ_TIMEOUT = 1.0  # seconds
 SIGNATURE = b"%s: %s" % signature(envelope())
@@ -22,7 +22,11 @@ WRONG_SIGNATURE = b"X-Hub-Signature: sha1=" + b"0" * 40
 LISTED = {200, 400, 401, 405, 408, 413, 503}
 
 
-@pytest.fixture(scope="module", params=["uvicorn-h11", "uvicorn-httptools"])
+UVICORN = ["uvicorn-h11", "uvicorn-httptools"]
+
+
+# Not hypercorn's trio worker: bytes that break the rules of HTTP may end all of it, with any app.
+@pytest.fixture(scope="module", params=[*UVICORN, "granian", "hypercorn-asyncio"])
 def server(request: pytest.FixtureRequest, serve: Serve) -> Iterator[Server]:
     server = serve(request.param, "shop", READ_TIMEOUT=str(READ_TIMEOUT))
     yield server
@@ -31,37 +35,6 @@ def server(request: pytest.FixtureRequest, serve: Serve) -> Iterator[Server]:
     assert "Traceback" not in server.output
     assert '" 500' not in server.output
     assert "without starting response" not in server.output
-
-
-def head(*lines: bytes, method: bytes = b"POST", path: bytes = b"/webhooks/intercom") -> bytes:
-    return b"\r\n".join([b"%s %s HTTP/1.1" % (method, path), b"Host: localhost", *lines, b"", b""])
-
-
-def read(connection: socket.socket, seconds: float = 5.0) -> bytes:
-    """Read until the server closes, or has nothing to say for a moment after an answer."""
-    content = b""
-    give_up = time.monotonic() + seconds
-    while time.monotonic() < give_up:
-        if not select.select([connection], [], [], 0.2 if b"\r\n\r\n" in content else seconds)[0]:
-            break
-        try:
-            chunk = connection.recv(65536)
-        except ConnectionError:
-            break
-        if not chunk:
-            break
-        content += chunk
-    return content
-
-
-def statuses(content: bytes) -> list[int]:
-    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3})", content)]
-
-
-def exchange(server: Server, data: bytes) -> list[int]:
-    with server.connect() as connection:
-        connection.sendall(data)
-        return statuses(read(connection))
 
 
 def flood(server: Server, start: bytes, chunk: bytes, total: int) -> tuple[int, list[int]]:
@@ -86,6 +59,11 @@ def flood(server: Server, start: bytes, chunk: bytes, total: int) -> tuple[int, 
     return sent, statuses(content)
 
 
+# What a body or a slow connection costs is the library's doing, and the same behind each server.
+on_uvicorn = pytest.mark.parametrize("server", UVICORN, indirect=True, scope="module")
+
+
+@on_uvicorn
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
@@ -120,6 +98,7 @@ def test_a_body_that_drips_is_cut_off_in_time_and_others_are_served(server: Serv
         assert READ_TIMEOUT <= time.monotonic() - began < READ_TIMEOUT + 2
 
 
+@on_uvicorn
 def test_500_slow_connections_do_not_keep_good_requests_waiting(server: Server) -> None:
     before = server.memory("VmRSS")
     slow = [server.connect() for _ in range(500)]
@@ -196,6 +175,16 @@ def test_broken_chunks_are_refused(server: Server, chunks: bytes) -> None:
     assert set(answers) <= {400, 408, 413}
 
 
+# Not HEAD: to that, uvicorn with h11 makes an answer of its own that h11 does not let it send.
+@pytest.mark.parametrize("method", [b"POST", b"GET", b"PUT"])
+def test_a_broken_body_after_headers_that_are_refused_leaves_no_traceback(server: Server, method: bytes) -> None:
+    """The server refuses it before the app has its first turn, and must not be answered for a second time."""
+    for _ in range(5):
+        answers = exchange(server, head(b"Transfer-Encoding: chunked", method=method) + b"zz\r\n")
+        assert set(answers) <= {200, 400, 401, 405}
+    assert "Traceback" not in server.output
+
+
 def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
     good = head(LENGTH, SIGNED) + BODY
     wrong = head(LENGTH, WRONG_SIGNATURE) + BODY
@@ -254,7 +243,8 @@ def test_encoded_and_odd_paths(server: Server, path: bytes, expected: int) -> No
 )
 def test_other_methods(server: Server, method: bytes) -> None:
     answers = exchange(server, head(LENGTH, SIGNED, method=method) + BODY)
-    assert set(answers) <= {405, 400}
+    in_capitals = method == b"post" and server.name.startswith("hypercorn")  # which writes all methods so
+    assert set(answers) <= ({200} if in_capitals else {405, 400})
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -268,4 +258,6 @@ def test_any_header_bytes_get_a_listed_answer(server: Server, data: st.DataObjec
     with server.connect() as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
-        assert set(statuses(read(connection))) <= LISTED
+        assert set(statuses(read(connection))) <= LISTED | {
+            501
+        }  # from hypercorn, for a Transfer-Encoding that it does not know

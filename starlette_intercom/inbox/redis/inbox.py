@@ -128,6 +128,7 @@ class RedisInbox(Inbox):
             notification.raw,
             b"" if trace is None else trace.encode(),
             self._max_unfinished,
+            size=len(notification.raw),
         )
         if accepted < 0:
             raise InboxFull(f"The inbox holds {self._max_unfinished} unfinished deliveries, its bound.")

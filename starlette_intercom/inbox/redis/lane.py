@@ -23,6 +23,7 @@ _MOST_BYTES: Final = 4 * 2**20  # after so many bytes a call is full
 
 class _Operation(NamedTuple):
     arguments: Sequence[Argument]
+    size: int
     reply: asyncio.Future[Any]
 
 
@@ -38,16 +39,17 @@ class Lane:
         self._waiting: deque[_Operation] = deque()
         self._sender: asyncio.Task[None] | None = None
 
-    async def perform(self, *arguments: Argument) -> Any:
+    async def perform(self, *arguments: Argument, size: int = 0) -> Any:
         """Perform one operation, with whatever else waits, and return its reply.
 
         Args:
             arguments: its name and what it takes.
+            size: bytes of what may be large among them.
 
         Raises:
             InboxUnavailable: Redis cannot be reached, or did not do it.
         """
-        operation = _Operation(arguments, asyncio.get_running_loop().create_future())
+        operation = _Operation(arguments, size, asyncio.get_running_loop().create_future())
         self._waiting.append(operation)
         if self._sender is None:
             # A task of its own, since whoever waits may be cancelled while others share the call.
@@ -91,7 +93,7 @@ class Lane:
             operation = self._waiting.popleft()
             if not operation.reply.done():
                 together.append(operation)
-                size += sum(len(part) for part in operation.arguments if isinstance(part, bytes))
+                size += operation.size
         return together
 
 

@@ -8,6 +8,7 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Final
 
+import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import (
@@ -98,8 +99,10 @@ class Script:
     async def _evaluate(self, arguments: Sequence[Argument], deadline: float) -> Sequence[Any] | None:
         now = "" if self._clock is None else self._clock()
         until = "" if self._ahead is None else deadline + self._ahead
+        parts = [part if type(part) is bytes else str(part).encode() for part in arguments]
+        lengths = msgspec.msgpack.encode([len(part) for part in parts])
         send = self._client.execute_command
-        values = (1, self._base, now, self._retention, until, *arguments)
+        values = (1, self._base, now, self._retention, until, lengths, b"".join(parts))
         try:
             server_time, replies, ready = await send("EVALSHA", _DIGEST, *values)
         except NoScriptError:

@@ -2,7 +2,8 @@
 --
 -- All parts are put together into one script, which performs any number of operations in one call. KEYS[1] is what
 -- all keys begin with, its hash tag included. ARGV is the time (empty: that of the server), the retention time, when
--- the caller stops waiting for the answer (empty: not known), and then for each operation its name and its arguments.
+-- the caller stops waiting for the answer (empty: not known), and then the operations, each its name and its arguments:
+-- the length of each part, as MessagePack, and all parts one after the other. An ARGV for each would cost more.
 -- The answer is the time of the server, one reply for each operation, and whether something became ready to be claimed.
 --
 --   delivery:<id>    hash: one delivery that is not completed
@@ -26,7 +27,8 @@
 local call = redis.call
 local base = KEYS[1]
 local retention = tonumber(ARGV[2])
-local position = 3
+local lengths, parts = cmsgpack.unpack(ARGV[4]), ARGV[5]
+local position, offset = 0, 0
 local operations = {}
 local made_ready = 0
 
@@ -39,7 +41,9 @@ local DUE = 1000 -- how many deliveries one call makes ready at the most, so tha
 
 local function take()
   position = position + 1
-  return ARGV[position]
+  local start = offset + 1
+  offset = offset + lengths[position]
+  return string.sub(parts, start, offset)
 end
 
 local function take_number()

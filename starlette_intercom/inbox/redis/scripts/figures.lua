@@ -32,5 +32,5 @@ local valid_until = tonumber(ARGV[3])
 if valid_until and server_time > valid_until then return {exact(server_time), false, 0} end
 
 local replies = {}
-while position < #ARGV do replies[#replies + 1] = operations[take()]() end
+while position < #lengths do replies[#replies + 1] = operations[take()]() end
 return {exact(server_time), replies, made_ready}
