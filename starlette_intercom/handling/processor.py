@@ -44,7 +44,7 @@ LEASE: Final = 30.0
 
 _RELEASE_TIME: Final = 2.0  # seconds to give a delivery back once its run was cut off
 _LONGEST_PAUSE: Final = 1.0  # seconds between two tries to reach an inbox that is away
-_AT_ONCE: Final = 2**18  # bytes of payload that handlers may decode before everything else on the event loop goes on
+_LARGE: Final = 2**19  # bytes of a notification whose item may take tens of milliseconds to decode
 _TURNS: Final = 5  # of the event loop: what a server needs to take a connection, read a request, and answer it
 
 
@@ -85,7 +85,6 @@ class Processor:
         self._reachable = True
         self._cancelled = anyio.get_cancelled_exc_class()
         self._apart = anyio.Lock()  # held by the one suspect that runs
-        self._begun = 0  # bytes of payload since everything else on the event loop went on
         self._turnstile = anyio.Lock()
 
     async def claim(self, limit: int, *, ids: Sequence[str] | None = None) -> Sequence[Run]:
@@ -107,7 +106,7 @@ class Processor:
 
     async def wait(self, timeout: float) -> None:
         """Return when a claim may find something, at the latest after ``timeout`` seconds, whatever the inbox does."""
-        with anyio.move_on_after(timeout):
+        with time_limit(timeout):
             try:
                 await self.inbox.wait(timeout)
             except Exception as error:
@@ -206,9 +205,8 @@ class Processor:
             (handler, error), run.ended = run.ended, None
             await self._settle(run, handler, error)
         for handler in still_due(handlers, run.done, run.failures, attempt=attempt):
-            if self._begun > _AT_ONCE:
+            if len(claim.notification.raw) > _LARGE:
                 await self._let_others_go_on()
-            self._begun += len(claim.notification.raw)
             if run.lost:
                 raise LeaseLost
             if apart:  # held against this handler in advance, in case the process does not live to tell
@@ -243,11 +241,9 @@ class Processor:
 
     async def _let_others_go_on(self) -> None:
         """Wait until requests had time to be answered: a large item may take long to decode, and many such for ever."""
-        async with self._turnstile:  # those who come meanwhile wait, too
-            if self._begun > _AT_ONCE:
-                for _ in range(_TURNS):
-                    await anyio.lowlevel.checkpoint()
-                self._begun = 0
+        async with self._turnstile:  # one after the other
+            for _ in range(_TURNS):
+                await anyio.lowlevel.checkpoint()
 
     async def _conclude(self, run: Run, left: Sequence[Handler]) -> None:
         """Record what becomes of a delivery that is not completed."""

@@ -14,10 +14,11 @@ from .. import messages
 from ..errors import ConfigurationError
 from ..lifespan import Lifespan
 from ..messages import logger
+from ..time_limit import time_limit
 from .processor import Processor
 from .run import Run
 
-CONCURRENCY: Final = 100
+CONCURRENCY: Final = 200
 """How many deliveries one process runs at the same time, unless told otherwise."""
 
 _POLL: Final = 0.5  # seconds after which an inbox is asked again without having said that there is something
@@ -105,9 +106,11 @@ class _Workers:
         self._scope = anyio.CancelScope()  # an inner one: cancelling the group around it would end the app's lifespan
         self._ready: deque[Run] = deque()
         self._parked: deque[anyio.Event] = deque()
+        self._event = type(anyio.Event())  # of this event loop: Event() looks for it each time
         self._waking = False  # a worker was woken and has not had its turn yet
         self._claiming = False
-        self._waiting = anyio.CancelScope()
+        self._caught_up = False  # the last claim has left nothing
+        self._waiting = time_limit(None)
         self._busy = 0
         self._finished = 0
         self._ahead = 0  # how many were finished while the last claim was under way
@@ -197,7 +200,7 @@ class _Workers:
             if self._claiming:
                 if self._draining:
                     return None
-                parked = anyio.Event()
+                parked = self._event()
                 self._parked.append(parked)
                 await parked.wait()
                 self._waking = False
@@ -205,21 +208,20 @@ class _Workers:
                 return None
 
     async def _claim(self) -> bool:
-        """Claim for everybody; return False when there is nothing left to do here."""
-        if self._draining and self._processor.inbox.durable:
-            return False
+        """Claim for everybody, as soon as there may be something; return False when there is nothing left to do."""
         self._claiming = True
-        finished = self._finished
         try:
-            limit = min(self._concurrency - self._busy + self._ahead, self._concurrency)
-            self._ready.extend(await self._processor.claim(limit))
-            self._ahead = self._finished - finished
-            if self._ready:
-                return True
-            if self._draining:
+            if self._caught_up and not self._draining:
+                with time_limit(None) as self._waiting:
+                    await self._processor.wait(_POLL)
+            if self._draining and self._processor.inbox.durable:
                 return False
-            with anyio.CancelScope() as self._waiting:
-                await self._processor.wait(_POLL)
-            return True
+            limit = min(self._concurrency - self._busy + self._ahead, self._concurrency)
+            finished = self._finished
+            runs = await self._processor.claim(limit)
+            self._caught_up = len(runs) < limit
+            self._ahead = self._finished - finished
+            self._ready.extend(runs)
+            return bool(runs) or not self._draining
         finally:
             self._claiming = False

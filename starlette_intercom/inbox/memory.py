@@ -16,6 +16,7 @@ import msgspec
 
 from ..errors import ConfigurationError, InboxFull, LeaseLost
 from ..notification import StoredNotification, VerifiedNotification
+from ..time_limit import time_limit
 from .contract import RETENTION, Claim, DeadLetter, Delivery, Failure, Inbox, Stats
 
 MAX_UNFINISHED: Final = 100_000
@@ -162,7 +163,7 @@ class MemoryInbox(Inbox):
             timeout = min(timeout, max(0.0, self._timers[0][0] - self._clock()))
         if self._changed.is_set():  # otherwise somebody else waits for it, too
             self._changed = anyio.Event()
-        with anyio.move_on_after(timeout):
+        with time_limit(timeout):
             await self._changed.wait()
 
     async def renew(self, claims: Sequence[Claim], *, lease: float) -> Sequence[Claim]:

@@ -183,10 +183,10 @@ int main(int argc, char **argv) {
     int poll = epoll_create1(0), timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
     struct connection *connections = connect_all(atoi(argv[1]), count, poll);
     struct connection **idle = malloc(sizeof *idle * count);
-    int idle_count = 0;
+    int idle_count = count, next_idle = 0; /* in turn: a server closes a connection that is idle for seconds */
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL}, events[256];
     epoll_ctl(poll, EPOLL_CTL_ADD, timer, &event);
-    for (int index = count; index > 0; index--) idle[idle_count++] = &connections[index - 1];
+    for (int index = 0; index < count; index++) idle[index] = &connections[index];
 
     int64_t began = now(), end = began + (int64_t)((warmup + seconds) * SECOND);
     measure_from = began + (int64_t)(warmup * SECOND);
@@ -203,7 +203,9 @@ int main(int argc, char **argv) {
                 break;
             }
             if (moment - due > latest_sending) latest_sending = moment - due;
-            begin_request(idle[--idle_count], due);
+            begin_request(idle[next_idle], due);
+            next_idle = (next_idle + 1) % count;
+            idle_count--;
             due_count++;
             moment = now();
             due = open_loop ? began + (int64_t)(due_count * (SECOND / rate)) : moment;
@@ -223,7 +225,7 @@ int main(int argc, char **argv) {
             /* A server may answer before it has read the body, which still has to be sent. */
             if (connection->complete && connection->sent == shape.length) {
                 connection->busy = 0;
-                idle[idle_count++] = connection;
+                idle[(next_idle + idle_count++) % count] = connection;
             }
         }
     }

@@ -122,7 +122,7 @@ async def test_between_two_large_items_a_request_can_be_answered(stage: Stage, c
             turns += 1
 
     for _ in range(8):
-        await stage.deliver(item={"text": "x" * 300_000})
+        await stage.deliver(item={"text": "x" * 600_000})
     async with anyio.create_task_group() as group:
         group.start_soon(count)
         async with running(stage, TaskGroupRunner(concurrency)):
@@ -130,6 +130,31 @@ async def test_between_two_large_items_a_request_can_be_answered(stage: Stage, c
         group.cancel_scope.cancel()
     assert len(began) == 8
     assert all(later - earlier >= 4 for earlier, later in itertools.pairwise(began))
+
+
+async def test_ordinary_items_are_not_held_up(stage: Stage) -> None:
+    """Requests would bring in more in those turns than is handled, until the inbox is full."""
+    turns = 0
+    began: list[int] = []
+
+    @stage.handlers.on(TOPIC)
+    async def handler(notification: Notification) -> None:
+        began.append(turns)
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    for _ in range(64):
+        await stage.deliver(item={"text": "x" * 100_000})
+    async with anyio.create_task_group() as group:
+        group.start_soon(count)
+        async with running(stage, TaskGroupRunner(100)):
+            await stage.finished(64)
+        group.cancel_scope.cancel()
+    assert began[-1] - began[0] < 64 / 4
 
 
 async def test_deliveries_of_one_group_keep_their_order_and_others_run_beside_them(stage: Stage) -> None:

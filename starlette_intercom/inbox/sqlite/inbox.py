@@ -17,6 +17,7 @@ import anyio.to_thread
 
 from ...errors import ConfigurationError, InboxUnavailable
 from ...notification import VerifiedNotification
+from ...time_limit import time_limit
 from ..contract import RETENTION, Claim, DeadLetter, Failure, Inbox, Stats
 from .dead import Filter, Forget, Purge, Replay, Tidy, find_mentions, list_dead, read_stats
 from .file import DatabaseFile
@@ -131,7 +132,7 @@ class SQLiteInbox(Inbox):
             self._next_due = math.inf
             await anyio.lowlevel.checkpoint()
             return
-        with anyio.move_on_after(min(timeout, _LOOK_AGAIN, until_due)):
+        with time_limit(min(timeout, _LOOK_AGAIN, until_due)):
             await self._woken.wait()
 
     async def renew(self, claims: Sequence[Claim], *, lease: float) -> Sequence[Claim]:

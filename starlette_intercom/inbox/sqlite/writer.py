@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import anyio
@@ -25,6 +27,11 @@ ResultT = TypeVar("ResultT")
 
 # Bounds how long the first of a batch waits for the last.
 _BATCH = 512
+
+# Seconds from one transaction to the next, unless many operations wait: each costs as much as several operations do,
+# and so much later nobody needs an answer. The first after a pause does not wait.
+_PACE = 0.003
+_MANY = 64
 
 
 class Operation(ABC, Generic[ResultT]):
@@ -67,6 +74,7 @@ class Writer:
         self._queue: deque[Operation[Any]] = deque()
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._idle = False
+        self._pausing = False
         self._stopping = False
         self._failing = False
         self._thread = threading.Thread(target=self._run, name="starlette-intercom-inbox", daemon=True)
@@ -102,8 +110,8 @@ class Writer:
         operation.finished = False
         operation.waiter = self._loop.new_waiter()
         self._queue.append(operation)
-        if self._idle:
-            self._idle = False
+        if self._idle or (self._pausing and len(self._queue) >= _MANY):
+            self._idle = self._pausing = False
             self._wake.put(None)
         try:
             await operation.waiter
@@ -134,11 +142,20 @@ class Writer:
                 self._wake.get()
             self._idle = False
             if self._queue:
+                began = time.monotonic()
                 self._write()
+                self._pause(began + _PACE - time.monotonic())
         try:
             self._file.close()
         except (sqlite3.Error, OSError, IntercomError) as error:
             logger.error("The inbox file %r could not be closed in order: %s", str(self._file.path), error)
+
+    def _pause(self, seconds: float) -> None:
+        self._pausing = True
+        if seconds > 0 and not self._stopping and len(self._queue) < _MANY:
+            with suppress(Empty):
+                self._wake.get(timeout=seconds)
+        self._pausing = False
 
     def _write(self) -> None:
         try:
