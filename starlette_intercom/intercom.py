@@ -19,7 +19,8 @@ from .errors import ConfigurationError
 from .events import EventsClient, HttpClient, SQLiteOutbox
 from .events.http import Region
 from .handling.arguments import is_asynchronous, refuse_generator
-from .handling.processor import LEASE, Processor
+from .handling.leases import LEASE
+from .handling.processor import Processor
 from .handling.registry import HandlerRegistry
 from .handling.runner import Runner, TaskGroupRunner
 from .health import Health, HealthEndpoint, health_of

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import anyio
 import anyio.lowlevel
 
 from .. import messages
-from ..errors import InboxUnavailable, LeaseLost, Retry
-from ..inbox.contract import Claim, Delivery, Failure, Inbox
+from ..errors import LeaseLost, Retry
+from ..inbox.contract import Delivery, Failure, Inbox
 from ..messages import logger
 from ..notification import VerifiedNotification
 from ..observers import NOBODY, Observers
 from ..steps import Buried, Crashed, Retried
-from ..time_limit import time_limit
 from .arguments import Services, Sources
 from .calling import Abandoned, Caller
 from .failures import (
@@ -33,17 +32,12 @@ from .failures import (
     no_handler,
     still_due,
 )
+from .leases import LEASE, Leases
 from .registry import RETRIES, Handler, HandlerRegistry
 from .run import Run, observed
 from .schedule import Backoff
 
-T = TypeVar("T")
-
-LEASE: Final = 30.0
-"""Seconds for which a claim holds; it is renewed three times as often."""
-
 _RELEASE_TIME: Final = 2.0  # seconds to give a delivery back once its run was cut off
-_LONGEST_PAUSE: Final = 1.0  # seconds between two tries to reach an inbox that is away
 _LARGE: Final = 2**19  # bytes of a notification whose item may take tens of milliseconds to decode
 _TURNS: Final = 5  # of the event loop: what a server needs to take a connection, read a request, and answer it
 
@@ -75,14 +69,12 @@ class Processor:
         self.inbox = inbox
         self.registry = registry
         self._services = services
-        self._lease = lease
+        self._leases = Leases(inbox, lease)
         self._clock = clock
         self._chance = chance
         self._observers = observers
         self._observed = bool(observers)
         self._caller = Caller()
-        self._runs: dict[int, Run] = {}
-        self._reachable = True
         self._cancelled = anyio.get_cancelled_exc_class()
         self._apart = anyio.Lock()  # held by the one suspect that runs
         self._turnstile = anyio.Lock()
@@ -92,26 +84,11 @@ class Processor:
 
         While the inbox cannot be reached this pauses for a moment and returns nothing.
         """
-        try:
-            claims = await self._answer(lambda: self.inbox.claim(limit, lease=self._lease, ids=ids))
-        except Exception as error:  # whatever an inbox does, the workers live on
-            self._note_unreachable(error)
-            await anyio.sleep(_LONGEST_PAUSE)
-            return ()
-        self._note_reachable()
-        runs = [Run(claim) for claim in claims]
-        for run in runs:
-            self._runs[run.claim.delivery.fencing] = run
-        return runs
+        return await self._leases.claim(limit, ids)
 
     async def wait(self, timeout: float) -> None:
         """Return when a claim may find something, at the latest after ``timeout`` seconds, whatever the inbox does."""
-        with time_limit(timeout):
-            try:
-                await self.inbox.wait(timeout)
-            except Exception as error:
-                self._note_unreachable(error)
-                await anyio.sleep_forever()
+        await self._leases.wait(timeout)
 
     async def process(self, run: Run) -> None:
         """Run the handlers that have not succeeded yet, in order, and record the outcome.
@@ -151,7 +128,7 @@ class Processor:
             raise
         finally:
             if over:
-                self._runs.pop(delivery.fencing, None)
+                self._leases.drop(run)
         return over
 
     async def release(self, run: Run) -> None:
@@ -160,7 +137,7 @@ class Processor:
         As if this attempt had not been made, unless a handler has failed in it: that one is to wait for its time.
         """
         claim, delivery, done, failures = run.claim, run.claim.delivery, run.done, run.failures
-        self._runs.pop(delivery.fencing, None)
+        self._leases.drop(run)
         with anyio.move_on_after(_RELEASE_TIME, shield=True):
             try:
                 if any(failure.attempt == delivery.attempt for failure in failures):
@@ -173,20 +150,7 @@ class Processor:
 
     async def keep_leases(self) -> None:
         """Renew the leases of everything that was claimed here, until cancelled; runs beside the workers."""
-        while True:
-            await anyio.sleep(self._lease / 3)
-            if not self._runs:
-                continue
-            try:
-                lost = await self._answer(self._renew)
-            except Exception as error:
-                self._note_unreachable(error)
-                continue
-            self._note_reachable()
-            for claim in lost:
-                run = self._runs.get(claim.delivery.fencing)
-                if run is not None:
-                    run.lose()
+        await self._leases.keep()
 
     def abandon_threads(self) -> None:
         """Stop waiting for plain functions; their deliveries become free when their leases end."""
@@ -211,9 +175,9 @@ class Processor:
                 raise LeaseLost
             if apart:  # held against this handler in advance, in case the process does not live to tell
                 ahead = added(run.failures, died(handler.name, attempt=attempt, now=self._clock()))
-                await self._record(run, partial(self.inbox.mark, claim, done=run.done, failures=ahead))
+                await self._leases.record(run, partial(self.inbox.mark, claim, done=run.done, failures=ahead))
             elif run.unwritten:
-                await self._record(run, lambda: self.inbox.mark(claim, done=run.done, failures=run.failures))
+                await self._leases.record(run, lambda: self.inbox.mark(claim, done=run.done, failures=run.failures))
             sources = Sources(notification=claim.notification.fresh(), delivery=claim.delivery, services=self._services)
             run.scope = scope
             call = self._caller.call(handler, sources, scope)
@@ -236,7 +200,7 @@ class Processor:
         if left or not handlers:
             await self._conclude(run, left)
         else:
-            await self._record(run, partial(self.inbox.complete, claim))
+            await self._leases.record(run, partial(self.inbox.complete, claim))
         return True
 
     async def _let_others_go_on(self) -> None:
@@ -252,11 +216,15 @@ class Processor:
         if again:
             after = run.after
             logger.info(messages.retrying(delivery.id, delivery.topic, after), extra=_fields(delivery))
-            await self._record(run, lambda: self.inbox.retry(claim, after=after, done=run.done, failures=run.failures))
+            await self._leases.record(
+                run, lambda: self.inbox.retry(claim, after=after, done=run.done, failures=run.failures)
+            )
             self._tell_retried(delivery, after)
             return
         names = tuple(handler.name for handler in left)
-        await self._record(run, lambda: self.inbox.bury(claim, handlers=names, done=run.done, failures=run.failures))
+        await self._leases.record(
+            run, lambda: self.inbox.bury(claim, handlers=names, done=run.done, failures=run.failures)
+        )
         why = _what_happened(run.failures[-1])
         logger.error(messages.buried(delivery.id, delivery.topic, names, why), extra=_fields(delivery))
         if self._observed:
@@ -308,7 +276,7 @@ class Processor:
         if handler is not None:
             failure = died(handler.name, attempt=attempt, now=self._clock())
             run.failures = added(run.failures, failure)
-            await self._record(run, lambda: self.inbox.mark(run.claim, done=run.done, failures=run.failures))
+            await self._leases.record(run, lambda: self.inbox.mark(run.claim, done=run.done, failures=run.failures))
             await self._tell(run, failure, None)
 
     async def _tell(self, run: Run, failure: Failure, error: BaseException | None) -> None:
@@ -335,42 +303,6 @@ class Processor:
     def _tell_retried(self, delivery: Delivery, after: float) -> None:
         if self._observed:
             self._observers.tell(Retried(id=delivery.id, topic=delivery.topic, after=after))
-
-    async def _record(self, run: Run, write: Callable[[], Awaitable[None]]) -> None:
-        """Write an outcome down; where the inbox is away, keep trying for as long as the delivery is ours."""
-        pause = 0.05
-        while True:
-            try:
-                await (self._answer(write) if self.inbox.durable else write())
-            except LeaseLost:
-                raise
-            except Exception as error:
-                self._note_unreachable(error)
-            else:
-                return
-            if run.lost:
-                raise LeaseLost
-            await anyio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
-
-    async def _renew(self) -> Sequence[Claim]:
-        return await self.inbox.renew([run.claim for run in self._runs.values()], lease=self._lease)
-
-    async def _answer(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Have the inbox do something, within a lease: a record outside of this process may leave us without answer."""
-        with time_limit(self._lease):
-            return await ask()
-        raise InboxUnavailable(f"no answer within {self._lease:g} s")
-
-    def _note_unreachable(self, error: Exception) -> None:
-        if self._reachable:
-            self._reachable = False
-            logger.error(messages.inbox_unreachable(error))
-
-    def _note_reachable(self) -> None:
-        if not self._reachable:
-            self._reachable = True
-            logger.warning(messages.inbox_back())
 
 
 def _fields(delivery: Delivery) -> dict[str, object]:

@@ -7,7 +7,7 @@ import anyio.from_thread
 import pytest
 
 from starlette_intercom import Backoff, MemoryInbox, Notification, Reject, TaskGroupRunner
-from starlette_intercom.handling import processor
+from starlette_intercom.handling import leases, processor
 from tests.handling.faulty import FAULTS, Fault, FaultyInbox
 from tests.handling.kit import LEASE, TOPIC, Clock, Stage, running, until
 
@@ -23,7 +23,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def inbox(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> FaultyInbox:
-    monkeypatch.setattr(processor, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(leases, "_LONGEST_PAUSE", 0.01)
     return FaultyInbox(MemoryInbox(clock=clock))
 
 
