@@ -102,7 +102,12 @@ class BodyReader:
                 buffer += chunk
         finally:
             self._buffered -= self._reads.pop(deadline, 0)
-        body = bytes(buffer) + chunk if buffer else chunk
+        if buffer:
+            buffer += chunk
+            body = bytes(buffer)
+            buffer.clear()
+        else:
+            body = chunk
         name = signer_of(body, signature, self._secrets, self._scheme)
         if name is None:
             raise Refused(INVALID_SIGNATURE, "the signature does not match", unread=False)
