@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import anyio.lowlevel
 from starlette.types import Receive, Scope
 
 from ..errors import ConfigurationError
@@ -13,6 +14,7 @@ from .answers import INVALID_SIGNATURE, TOO_LARGE, TRY_LATER, Answer, missing
 from .signature import Secrets, SecretsLike, SignatureScheme, shape_of, signer_of
 
 _MIB: Final = 2**20
+_LARGE: Final = 2**19  # bytes whose check takes a millisecond or more: hash, and envelope
 
 
 class Refused(Exception):
@@ -68,6 +70,7 @@ class BodyReader:
         self._max_concurrent_reads = max_concurrent_reads
         self._max_buffered = max(256 * _MIB, 4 * max_body_size)
         self._buffered = 0
+        self._queue = 0  # large bodies that are complete, and not checked yet
         self._reads: dict[TimeLimit, int] = {}  # bytes of each that are buffered, in the order in which they began
 
     async def read(self, scope: Scope, receive: Receive, deadline: TimeLimit) -> VerifiedBody:
@@ -100,6 +103,9 @@ class BodyReader:
                     break
                 self._hold(len(chunk), deadline)
                 buffer += chunk
+            if len(buffer) + len(chunk) > _LARGE:
+                self._hold(len(chunk), deadline)
+                await self._take_turn()
         finally:
             self._buffered -= self._reads.pop(deadline, 0)
         if buffer:
@@ -131,6 +137,15 @@ class BodyReader:
             raise Refused(TOO_LARGE, "the body is larger than max_body_size", unread=True)
         signature: bytes = found[0]
         return signature
+
+    async def _take_turn(self) -> None:
+        """Let large bodies that are complete at the same time be checked one after the other, and others in between."""
+        self._queue += 1
+        try:
+            for _ in range(self._queue):
+                await anyio.lowlevel.checkpoint()
+        finally:
+            self._queue -= 1
 
     def _hold(self, size: int, deadline: TimeLimit) -> None:
         """Count what is kept until the rest of a body arrives, and make room for it."""

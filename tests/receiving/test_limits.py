@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
@@ -190,3 +191,32 @@ async def test_a_body_that_had_to_make_room_is_not_read_on_before_its_cancellati
             go_on.set()
     assert first.answer.status == 503
     assert (guard._reader._buffered, len(guard._reader._reads)) == (0, 0)
+
+
+async def test_large_bodies_that_are_complete_at_once_are_checked_one_after_the_other() -> None:
+    """To hash one takes milliseconds, and many in one turn of the event loop would keep everything else waiting."""
+    turns = 0
+    checked: list[int] = []
+    body = b"x" * 600_000
+
+    async def note(scope: Scope, receive: Receive, send: Send) -> None:
+        checked.append(turns)
+        await nothing(scope, receive, send)
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    guard = SignatureGuard(note, secrets=SECRET)
+    headers = [signature(body)]
+    async with anyio.create_task_group() as group:
+        group.start_soon(count)
+        async with anyio.create_task_group() as requests:
+            for pieces in ([body], [body[:300_000], body[300_000:]]) * 6:
+                requests.start_soon(lambda pieces: call(guard, pieces, headers=headers), pieces)
+        group.cancel_scope.cancel()
+    assert len(checked) == 12
+    assert max(checked.count(turn) for turn in checked) <= 3
+    assert (guard._reader._buffered, guard._reader._queue) == (0, 0)
