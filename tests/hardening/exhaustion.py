@@ -112,6 +112,17 @@ class Target:
             await asyncio.sleep(0.05)
         raise AssertionError(self.log.decode(errors="replace"))
 
+    async def until_idle(self) -> None:
+        """Wait until it has done what it took on: what it answered is handled later."""
+        used, before = self._processor_time(), -1.0
+        while used - before > 0.05:
+            await asyncio.sleep(0.5)
+            used, before = self._processor_time(), used
+
+    def _processor_time(self) -> float:
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self) -> int:
         self._process.terminate()
         return self._process.wait(30)
@@ -241,6 +252,7 @@ async def attack(target: Target, scale: int) -> dict[str, Finding]:
             async with good_ones(target, name, finding):
                 finding.answers = await loop.run_in_executor(attacker, attack_with, name, scale, target.port)
             finding.seconds = time.monotonic() - began
+            await target.until_idle()
             finding.megabytes, finding.log_lines = target.megabytes("VmHWM"), target.lines - lines
     return findings
 
