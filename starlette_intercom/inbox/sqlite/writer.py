@@ -31,7 +31,7 @@ _BATCH = 512
 # Seconds from one transaction to the next, unless many operations wait: each costs as much as several operations do,
 # and so much later nobody needs an answer. The first after a pause does not wait.
 _PACE = 0.003
-_MANY = 64
+_MANY = 32
 
 
 class Operation(ABC, Generic[ResultT]):
