@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Final, Literal, Never, TypeAlias
 
@@ -128,9 +128,6 @@ class Secrets:
                     "take it away, or call .strip() where you read it."
                 )
         self._by_name = {name: _Key(_encoded(secret)) for name, secret in secrets.items()}
-
-    def __iter__(self) -> Iterator[tuple[str, _Key]]:
-        return iter(self._by_name.items())
 
     def __len__(self) -> int:
         return len(self._by_name)

@@ -18,7 +18,7 @@ def test_time_tells_neither_digits_nor_the_secret() -> None:
 
 def stops_early(body: bytes, header: bytes, secrets: Secrets) -> bool:
     """Stop at the first secret that matches."""
-    for _, key in secrets:
+    for key in secrets._by_name.values():
         if hmac.compare_digest(key.digits(body, HUB_SIGNATURE.algorithm).encode(), header[5:]):
             return True
     return False
@@ -27,7 +27,7 @@ def stops_early(body: bytes, header: bytes, secrets: Secrets) -> bool:
 def compares_each(body: bytes, header: bytes, secrets: Secrets) -> bool:
     """Compare digit by digit, up to the first that is wrong."""
     given = header[5:]
-    for _, key in secrets:
+    for key in secrets._by_name.values():
         right = key.digits(body, HUB_SIGNATURE.algorithm).encode()
         at = 0
         while at < len(right) and right[at] == given[at]:
