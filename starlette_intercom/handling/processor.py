@@ -192,10 +192,7 @@ class Processor:
             if scope.cancel_called:
                 run.ended = handler, error
                 return False
-            if error is None:
-                run.succeeded(handler.name)
-            else:
-                await self._settle(run, handler, error)
+            await self._settle(run, handler, error)
         left = [handler for handler in handlers if handler.name not in run.done]
         if left or not handlers:
             await self._conclude(run, left)
@@ -245,10 +242,10 @@ class Processor:
 
     async def _settle(self, run: Run, handler: Handler, error: BaseException | None) -> None:
         """Remember how a handler ended; after a failure also how long it is to wait, and tell the hooks."""
-        if error is None:
-            run.succeeded(handler.name)
-            return
         run.unwritten = True
+        if error is None:
+            run.done |= {handler.name}
+            return
         failure = failure_of(error, handler=handler.name, attempt=run.claim.delivery.attempt, now=self._clock())
         run.failures = added(run.failures, failure)
         if not is_spent(handler, run.failures):

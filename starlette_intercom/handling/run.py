@@ -31,11 +31,6 @@ class Run:
         self.scope: anyio.CancelScope | None = None  # while a handler runs in it
         self.ended: tuple[Handler, BaseException | None] | None = None  # of the handler whose scope was cancelled
 
-    def succeeded(self, handler: str) -> None:
-        """Remember a handler that is done."""
-        self.done |= {handler}
-        self.unwritten = True
-
     def lose(self) -> None:
         """Stop: the lease is gone, and with it the right to record anything."""
         self.lost = True

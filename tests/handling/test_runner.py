@@ -105,35 +105,8 @@ async def test_one_slow_delivery_holds_up_nobody(stage: Stage) -> None:
         release.set()
 
 
-@pytest.mark.parametrize("concurrency", [1, 4, 100])
-async def test_between_two_large_items_a_request_can_be_answered(stage: Stage, concurrency: int) -> None:
-    """To decode one may take long; several without a pause would keep everything else on the event loop waiting."""
-    turns = 0
-    began: list[int] = []
-
-    @stage.handlers.on(TOPIC)
-    async def decode(notification: Notification) -> None:
-        began.append(turns)
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            await anyio.lowlevel.checkpoint()
-            turns += 1
-
-    for _ in range(8):
-        await stage.deliver(item={"text": "x" * 600_000})
-    async with anyio.create_task_group() as group:
-        group.start_soon(count)
-        async with running(stage, TaskGroupRunner(concurrency)):
-            await stage.finished(8)
-        group.cancel_scope.cancel()
-    assert len(began) == 8
-    assert all(later - earlier >= 4 for earlier, later in itertools.pairwise(began))
-
-
-async def test_ordinary_items_are_not_held_up(stage: Stage) -> None:
-    """Requests would bring in more in those turns than is handled, until the inbox is full."""
+async def turns_at_which_they_begin(stage: Stage, count: int, *, size: int, concurrency: int) -> list[int]:
+    """Have deliveries run whose items have a size in bytes; return how often the event loop had gone round for each."""
     turns = 0
     began: list[int] = []
 
@@ -141,19 +114,33 @@ async def test_ordinary_items_are_not_held_up(stage: Stage) -> None:
     async def handler(notification: Notification) -> None:
         began.append(turns)
 
-    async def count() -> None:
+    async def go_round() -> None:
         nonlocal turns
         while True:
             await anyio.lowlevel.checkpoint()
             turns += 1
 
-    for _ in range(64):
-        await stage.deliver(item={"text": "x" * 100_000})
+    for _ in range(count):
+        await stage.deliver(item={"text": "x" * size})
     async with anyio.create_task_group() as group:
-        group.start_soon(count)
-        async with running(stage, TaskGroupRunner(100)):
-            await stage.finished(64)
+        group.start_soon(go_round)
+        async with running(stage, TaskGroupRunner(concurrency)):
+            await stage.finished(count)
         group.cancel_scope.cancel()
+    assert len(began) == count
+    return began
+
+
+@pytest.mark.parametrize("concurrency", [1, 4, 100])
+async def test_between_two_large_items_a_request_can_be_answered(stage: Stage, concurrency: int) -> None:
+    """To decode one may take long; several without a pause would keep everything else on the event loop waiting."""
+    began = await turns_at_which_they_begin(stage, 8, size=600_000, concurrency=concurrency)
+    assert all(later - earlier >= 4 for earlier, later in itertools.pairwise(began))
+
+
+async def test_ordinary_items_are_not_held_up(stage: Stage) -> None:
+    """Requests would bring in more in those turns than is handled, until the inbox is full."""
+    began = await turns_at_which_they_begin(stage, 64, size=100_000, concurrency=100)
     assert began[-1] - began[0] < 64 / 4
 
 
