@@ -45,19 +45,23 @@ class Leases:
             await anyio.sleep(_LONGEST_PAUSE)
             return ()
         self._note_reachable()
-        runs = [Run(claim) for claim in claims]
-        for run in runs:
-            self._runs[run.claim.delivery.fencing] = run
-        return runs
+        return self._hold(claims)
 
-    async def wait(self, timeout: float) -> None:
-        """Return when a claim may find something, at the latest after ``timeout`` seconds."""
-        with time_limit(timeout):
+    async def wait(self, timeout: float, *, limit: int = 0) -> Sequence[Run]:
+        """Return when a claim may find something, after ``timeout`` seconds at the latest.
+
+        With a limit, up to so many deliveries may be taken on the way, which may take as long as a claim.
+        """
+        with time_limit(timeout + self._lease if limit else timeout):
             try:
+                if limit:
+                    claims = await self._inbox.claim_next(limit, lease=self._lease, timeout=timeout)
+                    return self._hold(claims) if claims else ()
                 await self._inbox.wait(timeout)
             except Exception as error:
                 self._note_unreachable(error)
-                await anyio.sleep_forever()
+                await anyio.sleep(timeout)
+        return ()
 
     async def keep(self) -> None:
         """Renew all leases in time, until cancelled; runs whose lease is lost are stopped."""
@@ -96,6 +100,12 @@ class Leases:
                 raise LeaseLost
             await anyio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _hold(self, claims: Sequence[Claim]) -> Sequence[Run]:
+        runs = [Run(claim) for claim in claims]
+        for run in runs:
+            self._runs[run.claim.delivery.fencing] = run
+        return runs
 
     async def _renew(self) -> Sequence[Claim]:
         return await self._inbox.renew([run.claim for run in self._runs.values()], lease=self._lease)

@@ -86,9 +86,17 @@ class Processor:
         """
         return await self._leases.claim(limit, ids)
 
-    async def wait(self, timeout: float) -> None:
-        """Return when a claim may find something, at the latest after ``timeout`` seconds, whatever the inbox does."""
-        await self._leases.wait(timeout)
+    async def wait(self, timeout: float, *, limit: int = 0) -> Sequence[Run]:
+        """Return when a claim may find something, at the latest after ``timeout`` seconds, whatever the inbox does.
+
+        Args:
+            timeout: seconds.
+            limit: take up to so many deliveries where the inbox gives what comes in to whoever waits for it.
+
+        Returns:
+            What was taken on the way: mostly nothing, so claim then. Each must be processed or released.
+        """
+        return await self._leases.wait(timeout, limit=limit)
 
     async def process(self, run: Run) -> None:
         """Run the handlers that have not succeeded yet, in order, and record the outcome.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 import anyio
@@ -183,20 +184,30 @@ class _Workers:
                         await anyio.lowlevel.checkpoint()
 
     def _take(self) -> Run | None:
-        """Return one of the runs claimed in advance, and let another worker look for more."""
+        """Return one of the runs claimed in advance, and have another worker take the next, or look for more."""
         if not self._ready or (self._draining and self._processor.inbox.durable):
             return None
-        # One at a time: it wakes the next. Where this one goes on without waiting, a second would find nothing.
+        run = self._ready.popleft()
+        if not self._waking and (self._ready or not self._claiming):
+            self._wake_one()
+        return run
+
+    def _wake_one(self) -> None:
+        # It wakes the next. Where this one goes on without waiting, a second would find nothing.
         if self._parked and not self._waking:
             self._waking = True
             self._parked.popleft().set()
-        return self._ready.popleft()
 
     async def _next(self) -> Run | None:
         while True:
-            run = self._take()
-            if run is not None:
-                return run
+            limit = min(self._concurrency - self._busy - len(self._ready) + self._ahead, self._concurrency)
+            may_claim = limit > 0 and not self._claiming and not self._draining
+            if may_claim and self._caught_up and self._ready and self._parked:
+                self._wake_one()  # to run what is ready, while this one looks out for what comes next
+            else:
+                run = self._take()
+                if run is not None:
+                    return run
             if self._claiming:
                 if self._draining:
                     return None
@@ -204,23 +215,26 @@ class _Workers:
                 self._parked.append(parked)
                 await parked.wait()
                 self._waking = False
-            elif not await self._claim():
+            elif not await self._claim(limit):
                 return None
 
-    async def _claim(self) -> bool:
+    async def _claim(self, limit: int) -> bool:
         """Claim for everybody, as soon as there may be something; return False when there is nothing left to do."""
         self._claiming = True
         try:
+            runs: Sequence[Run] = ()
             if self._caught_up and not self._draining:
                 with time_limit(None) as self._waiting:
-                    await self._processor.wait(_POLL)
-            if self._draining and self._processor.inbox.durable:
+                    runs = await self._processor.wait(_POLL, limit=limit)
+            if runs:
+                self._ahead = 0
+            elif self._draining and self._processor.inbox.durable:
                 return False
-            limit = min(self._concurrency - self._busy + self._ahead, self._concurrency)
-            finished = self._finished
-            runs = await self._processor.claim(limit)
+            else:
+                finished = self._finished
+                runs = await self._processor.claim(limit)
+                self._ahead = self._finished - finished
             self._caught_up = len(runs) < limit
-            self._ahead = self._finished - finished
             self._ready.extend(runs)
             return bool(runs) or not self._draining
         finally:

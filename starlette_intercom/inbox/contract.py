@@ -208,6 +208,22 @@ class Inbox(ABC):
         began.
         """
 
+    async def claim_next(self, limit: int, *, lease: float, timeout: float) -> Sequence[Claim]:
+        """Wait as :meth:`wait` does, and claim what comes where that is not a step of its own.
+
+        An inbox that can claim deliveries as they come in overrides this. A cancellation loses no claim.
+
+        Args:
+            limit: at most so many, at least 1.
+            lease: seconds for which the claim holds unless it is renewed.
+            timeout: seconds to wait.
+
+        Returns:
+            Claims; none does not say that nothing is ready.
+        """
+        await self.wait(timeout)
+        return ()
+
     @abstractmethod
     async def renew(self, claims: Sequence[Claim], *, lease: float) -> Sequence[Claim]:
         """Extend leases to ``lease`` seconds from now.

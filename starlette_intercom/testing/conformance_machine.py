@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+import anyio
 from anyio.from_thread import start_blocking_portal
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from ..errors import LeaseLost
 from ..inbox.contract import Claim, Failure, Inbox
+from ..notification import VerifiedNotification
 from .clock import Clock
 from .conformance_model import Model, Record, notification_for
 
@@ -104,21 +106,51 @@ class InboxMachine(RuleBasedStateMachine):
     def accept(self, key: str, group: str | None, created_at: int, topic: str, trace: str | None) -> None:
         """Deliver a notification, perhaps a copy."""
         notification = notification_for(key, topic=topic, created_at=created_at)
-        known = self.model.records.get(key)
         new = self.run(self.inbox.accept, notification, key=key, group=group, trace=trace)
+        self.accepted(notification, key, group, trace, new)
+
+    def accepted(
+        self, notification: VerifiedNotification, key: str, group: str | None, trace: str | None, new: bool
+    ) -> None:
+        """Compare whether it was new, and note it."""
+        known = self.model.records.get(key)
         if known is not None and known.state == "done" and known.at + self.store.retention <= self.clock():
             if not new:
                 return  # due to be forgotten, and not yet tidied away
         else:
             assert new == (known is None)
         if new:
-            self.model.accept(key, notification.raw, created_at, group, trace, self.clock())
+            self.model.accept(key, notification.raw, notification.created_at, group, trace, self.clock())
 
     @rule(limit=st.integers(1, 4), lease=_LEASES, ids=st.none() | st.lists(_KEYS, min_size=1, max_size=4, unique=True))
     def claim(self, limit: int, lease: float, ids: list[str] | None) -> None:
         """Claim, which may recover what crashed."""
+        self.claimed(self.run(self.inbox.claim, limit, lease=lease, ids=ids), limit, lease, ids)
+
+    @rule(key=_KEYS, group=_GROUPS, created_at=st.integers(0, 5), limit=st.integers(1, 4), lease=_LEASES)
+    def claim_next(self, key: str, group: str | None, created_at: int, limit: int, lease: float) -> None:
+        """Have somebody wait for what is delivered, and cut that off: no claim is lost."""
+        notification = notification_for(key, created_at=created_at)
+        claims: list[Claim] = []
+
+        async def wait() -> None:
+            claims.extend(await self.inbox.claim_next(limit, lease=lease, timeout=60.0))
+
+        async def deliver() -> bool:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(wait)
+                await anyio.wait_all_tasks_blocked()
+                new = await self.inbox.accept(notification, key=key, group=group)
+                tasks.cancel_scope.cancel()
+            return new
+
+        self.accepted(notification, key, group, None, self.run(deliver))
+        if claims:
+            self.claimed(claims, limit, lease, None)
+
+    def claimed(self, claims: Sequence[Claim], limit: int, lease: float, ids: list[str] | None) -> None:
+        """Compare what was claimed, and note it."""
         now = self.clock()
-        claims = self.run(self.inbox.claim, limit, lease=lease, ids=ids)
         for claim in claims:
             self.model.end_leases_of_group(self.model.records[claim.delivery.id], now)
         self.model.check_claim(claims, limit, ids, now)

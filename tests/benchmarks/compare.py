@@ -28,6 +28,7 @@ TARGETS: dict[tuple[str, str], dict[int, float]] = {
     (OURS.name, HANDWRITTEN.name): {SMALL: 1.6, LARGE: 2.0},
     (OURS.name, EXPRESS.name): {SMALL: 2.4, LARGE: 2.0},
     (OURS.name, BARE.name): {SMALL: 0.65},
+    (OURS_SQLITE.name, OURS.name): {SMALL: 0.5},
     (OURS_SQLITE.name, EXPRESS_REDIS.name): {SMALL: 1.2, LARGE: 1.0},
     (OURS_REDIS.name, HANDWRITTEN_REDIS.name): {SMALL: 1.8, LARGE: 2.0},
     (OURS_REDIS.name, EXPRESS_REDIS.name): {SMALL: 1.0, LARGE: 1.0},

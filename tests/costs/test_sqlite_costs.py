@@ -56,8 +56,8 @@ def app(tmp_path: Path, statements: Counter[str]) -> App:
 @pytest.mark.parametrize(
     ("together", "bound"),
     [
-        (1, 25),  # 24 on 2026-11-23: accept, claim, complete, and a claim that finds nothing
-        (32, 0.8),  # 0.75 on 2026-11-23: the same 24
+        (1, 16),  # 15 on 2026-11-28: accept and claim in one transaction, then complete
+        (32, 0.5),  # 0.47 on 2026-11-28: the same 15
     ],
 )
 async def test_statements_per_notification(app: App, statements: Counter[str], together: int, bound: float) -> None:
@@ -69,8 +69,8 @@ async def test_statements_per_notification(app: App, statements: Counter[str], t
 @pytest.mark.parametrize(
     ("together", "bound"),
     [
-        (1, 4),  # 4 on 2026-11-23
-        (32, 0.15),  # 0.125 on 2026-11-23: the same 4
+        (1, 2),  # 2 on 2026-11-28
+        (32, 0.065),  # 0.0625 on 2026-11-28: the same 2
     ],
 )
 async def test_commits_per_notification(app: App, statements: Counter[str], together: int, bound: float) -> None:

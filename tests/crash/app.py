@@ -83,7 +83,7 @@ if "TASKIQ" in os.environ:
 intercom = Intercom("secret", inbox=os.environ["INTERCOM_INBOX"], lease=2, runner=runner)
 inbox: Any = intercom.inbox
 inbox.accept = with_points(inbox.accept, "before-accept", "accepted-not-answered")
-start, claim = inbox.open, inbox.claim
+start = inbox.open
 complete = with_points(inbox.complete, "handled-not-completed", None)
 
 
@@ -92,11 +92,14 @@ async def start_and_note() -> None:
     ledger.note("started", os.getpgrp(), 0)
 
 
-async def claim_and_pass(limit: int, **options: Any) -> Any:
-    claims = await claim(limit, **options)
-    if claims:
-        passing("claimed")
-    return claims
+def passing_claimed(claim: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def claim_and_pass(limit: int, **options: Any) -> Any:
+        claims = await claim(limit, **options)
+        if claims:
+            passing("claimed")
+        return claims
+
+    return claim_and_pass
 
 
 async def complete_and_note(claim: Any) -> None:
@@ -105,7 +108,8 @@ async def complete_and_note(claim: Any) -> None:
     ledger.note("done", claim.delivery.id, claim.delivery.fencing)
 
 
-inbox.open, inbox.claim, inbox.complete = start_and_note, claim_and_pass, complete_and_note
+inbox.open, inbox.complete = start_and_note, complete_and_note
+inbox.claim, inbox.claim_next = passing_claimed(inbox.claim), passing_claimed(inbox.claim_next)
 if hasattr(inbox, "_file"):  # SQLite: also within the transaction, when all is written and nothing committed
     commit = inbox._file.commit
 

@@ -11,7 +11,7 @@ from ...notification import StoredNotification
 from ..contract import DeadLetter, Stats
 from .keys import MAY_HAVE_KEY, parameters_for
 from .owners import Owner
-from .rows import delete_bodies, failures_of, names_of
+from .rows import failures_of, names_of
 from .schema import State
 from .transaction import Transaction, as_json
 from .writer import Operation
@@ -127,7 +127,7 @@ class Purge(Operation[int]):
         for purge in operations:
             seqs = [row[0] for row in purge.filter.next_rows(transaction)]
             _forget(transaction, seqs)
-            delete_bodies(transaction, seqs)
+            transaction.delete_bodies(seqs)
             purge.result = len(seqs)
 
 
@@ -154,7 +154,7 @@ class Forget(Operation[int]):
             ).fetchall()
             seqs = [seq for seq, _, _ in rows]
             transaction.connection.execute(_FORGET, (transaction.now, as_json(seqs)))
-            delete_bodies(transaction, seqs)
+            transaction.delete_bodies(seqs)
             transaction.unfinished -= sum(state < State.DEAD for _, state, _ in rows)
             transaction.touch([(group,) for _, _, group in rows])
             forget.result = len(rows)

@@ -37,6 +37,10 @@ class EventLoop(Protocol):
         """
         ...
 
+    def call_next(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when the event loop goes round the next time; only in its thread."""
+        ...
+
     def new_waiter(self) -> Waiter:
         """Return a new waiter; only in the event loop's thread."""
         ...
@@ -48,6 +52,9 @@ class _AsyncioLoop:
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self._loop.call_soon_threadsafe(callback)
+
+    def call_next(self, callback: Callable[[], None]) -> None:
+        self._loop.call_soon(callback)
 
     def new_waiter(self) -> Waiter:
         return self._loop.create_future()
@@ -75,6 +82,9 @@ class _TrioLoop:
         self._token: trio.lowlevel.TrioToken = self._trio.lowlevel.current_trio_token()
 
     def call_soon(self, callback: Callable[[], None]) -> None:
+        self._token.run_sync_soon(callback)
+
+    def call_next(self, callback: Callable[[], None]) -> None:
         self._token.run_sync_soon(callback)
 
     def new_waiter(self) -> Waiter:

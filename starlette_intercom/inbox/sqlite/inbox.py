@@ -111,8 +111,7 @@ class SQLiteInbox(Inbox):
         self, notification: VerifiedNotification, *, key: str, group: str | None = None, trace: str | None = None
     ) -> bool:
         """Write a notification down, for good when this returns."""
-        row = (key, notification.topic, group, notification.created_at)
-        return await self._perform(Accept(row, notification.raw, trace, self._max_unfinished))
+        return await self._perform(Accept(notification, key, group, trace, self._max_unfinished))
 
     async def claim(self, limit: int, *, lease: float, ids: Sequence[str] | None = None) -> Sequence[Claim]:
         """Take deliveries that are ready."""
@@ -123,17 +122,34 @@ class SQLiteInbox(Inbox):
         if ids is None:
             # A full claim may have left something behind.
             self._looked_at = began_at if len(taken) < limit else -1
-        return [claim_of(fencing, row) for fencing, row in taken]
+        return [claim_of(one) for one in taken]
 
     async def wait(self, timeout: float) -> None:
         """Return when there may be something to claim; twice a second also for what other processes wrote."""
+        seconds = self._time_until_news(timeout)
+        if not seconds:
+            await anyio.lowlevel.checkpoint()
+            return
+        with time_limit(seconds):
+            await self._woken.wait()
+
+    async def claim_next(self, limit: int, *, lease: float, timeout: float) -> Sequence[Claim]:
+        """Wait, and claim what comes in the transaction that accepts it."""
+        if self._writer is None:
+            raise InboxUnavailable("The inbox is not open.")
+        seconds = self._time_until_news(timeout)
+        if not seconds:
+            await anyio.lowlevel.checkpoint()
+            return []
+        return [claim_of(one) for one in await self._writer.stand_by(Take(limit, lease, None), seconds) or ()]
+
+    def _time_until_news(self, timeout: float) -> float:
+        """Return how long to wait, unless something becomes ready here; nothing where it has already."""
         until_due = self._next_due - self._clock()
         if self._looked_at != self._made_ready or until_due <= 0:
             self._next_due = math.inf
-            await anyio.lowlevel.checkpoint()
-            return
-        with time_limit(min(timeout, _LOOK_AGAIN, until_due)):
-            await self._woken.wait()
+            return 0.0
+        return min(timeout, _LOOK_AGAIN, until_due)
 
     async def renew(self, claims: Sequence[Claim], *, lease: float) -> Sequence[Claim]:
         """Extend leases."""

@@ -7,12 +7,13 @@ from itertools import groupby
 from typing import Any
 
 from ...errors import InboxFull
-from .rows import Row
-from .transaction import ROWS, Transaction, as_json, rows_of
+from ...notification import VerifiedNotification
+from .rows import Row, Taken
+from .transaction import ROWS, Transaction, Wanted, as_json, rows_of
 from .writer import Operation
 
 _INSERT = """
-INSERT INTO delivery (seq, key, topic, state, at, first_seen, grp, created_at) VALUES {}
+INSERT INTO delivery (seq, key, topic, state, at, first_seen, grp, created_at, attempt, fencing, owner) VALUES {}
 """
 _SELECT = """
 SELECT seq, key, topic, attempt + 1, first_seen, lost, done, failures, content, trace
@@ -26,76 +27,8 @@ WHERE seq IN (SELECT value FROM json_each(?))
 """
 
 
-class Accept(Operation[bool]):
-    """Write a notification down; gives whether it is new.
-
-    Args:
-        row: key, topic, group, created_at.
-        body: what is kept until it is completed.
-        trace: the trace of the request, kept with the body.
-        bound: how many unfinished deliveries there may be.
-    """
-
-    __slots__ = ("body", "bound", "row", "trace")
-    rank = 4
-
-    def __init__(self, row: tuple[str, str, str | None, int], body: bytes, trace: str | None, bound: int) -> None:
-        self.row = row
-        self.body = body
-        self.trace = trace
-        self.bound = bound
-
-    @classmethod
-    def perform(cls, transaction: Transaction, operations: Sequence[Accept]) -> None:
-        """Insert many in one statement."""
-        known = cls._known(transaction, operations)
-        new: list[Accept] = []
-        for accept in operations:
-            key = accept.row[0]
-            if key in known:
-                accept.result = False
-            elif transaction.unfinished + len(new) >= accept.bound:
-                unfinished = transaction.unfinished + len(new)
-                accept.error = InboxFull(f"The inbox holds {unfinished} unfinished deliveries, its bound.")
-            else:
-                known.add(key)
-                new.append(accept)
-                accept.result = True
-        for start in range(0, len(new), ROWS):
-            cls._insert(transaction, new[start : start + ROWS])
-
-    @staticmethod
-    def _known(transaction: Transaction, operations: Sequence[Accept]) -> set[str]:
-        """Return those of the keys that are in the file."""
-        execute = transaction.connection.execute
-        found = transaction.keys.find(transaction.connection, [accept.row[0] for accept in operations])
-        if not found:
-            return set()
-        still_there = "SELECT key FROM delivery WHERE seq IN (SELECT value FROM json_each(?))"
-        return {key for (key,) in execute(still_there, (as_json(list(found.values())),))}
-
-    @staticmethod
-    def _insert(transaction: Transaction, operations: Sequence[Accept]) -> None:
-        now = transaction.now
-        deliveries: list[Any] = []
-        bodies: list[Any] = []
-        for seq, accept in enumerate(operations, transaction.last_seq + 1):
-            key, topic, group, created_at = accept.row
-            deliveries += (seq, key, topic, 0 if group is None else 3, now, now, group, created_at)
-            bodies += (seq, accept.body, accept.trace)
-            transaction.keys.add(key, seq)
-            if group is not None:
-                transaction.groups.add(group)
-        count = len(operations)
-        transaction.connection.execute(rows_of(_INSERT, "(?, ?, ?, ?, ?, ?, ?, ?)", count), deliveries)
-        transaction.connection.execute(rows_of("INSERT INTO body VALUES {}", "(?, ?, ?)", count), bodies)
-        transaction.last_seq += count
-        transaction.unfinished += count
-        transaction.made_ready = True
-
-
-class Take(Operation[Sequence[tuple[int, Row]]]):
-    """Claim deliveries that are ready; gives a fencing number and what was read for each.
+class Take(Operation[Sequence[Taken]]):
+    """Claim deliveries that are ready; those of a transaction that also accepts may get what is new in it.
 
     Args:
         limit: at most so many.
@@ -104,7 +37,7 @@ class Take(Operation[Sequence[tuple[int, Row]]]):
     """
 
     __slots__ = ("keys", "lease", "limit")
-    rank = 5
+    rank = 4
 
     def __init__(self, limit: int, lease: float, keys: tuple[str, ...] | None) -> None:
         self.limit = limit
@@ -120,12 +53,25 @@ class Take(Operation[Sequence[tuple[int, Row]]]):
             together = list(equal)
             taken = cls._take(transaction, sum(operation.limit for operation in together), lease, keys)
             for operation in together:
-                operation.result, taken = taken[: operation.limit], taken[operation.limit :]
+                mine, taken = taken[: operation.limit], taken[operation.limit :]
+                operation.result = mine
+                if keys is None and len(mine) < operation.limit:
+                    transaction.wanted.append(Wanted(operation.limit - len(mine), lease, mine))
+
+    @classmethod
+    def take_more(cls, transaction: Transaction) -> None:
+        """Settle the groups of what was accepted, and claim those that may go for whoever still wants some."""
+        before = transaction.made_ready
+        transaction.settle()
+        for wanted in transaction.wanted:
+            taken = cls._take(transaction, wanted.left, wanted.lease, None)
+            wanted.taken += taken
+            if len(taken) < wanted.left:
+                transaction.made_ready = before  # none is left
+                break
 
     @staticmethod
-    def _take(
-        transaction: Transaction, limit: int, lease: float, keys: tuple[str, ...] | None
-    ) -> list[tuple[int, Row]]:
+    def _take(transaction: Transaction, limit: int, lease: float, keys: tuple[str, ...] | None) -> list[Taken]:
         execute = transaction.connection.execute
         rows: list[Row]
         if keys is None:
@@ -141,6 +87,93 @@ class Take(Operation[Sequence[tuple[int, Row]]]):
         execute(_LEASE, (transaction.now + lease, offset, transaction.owner, as_json(seqs)))
         transaction.last_fencing += 1 + max(seqs) - lowest
         return [(row[0] + offset, row) for row in rows]
+
+
+class Accept(Operation[bool]):
+    """Write a notification down; gives whether it is new.
+
+    Args:
+        notification: what is kept until it is completed.
+        key: its identity.
+        group: see :meth:`Inbox.accept`.
+        trace: the trace of the request, kept with the body.
+        bound: how many unfinished deliveries there may be.
+    """
+
+    __slots__ = ("bound", "group", "key", "notification", "trace")
+    rank = 5
+    calls_up = True
+
+    def __init__(
+        self, notification: VerifiedNotification, key: str, group: str | None, trace: str | None, bound: int
+    ) -> None:
+        self.notification = notification
+        self.key = key
+        self.group = group
+        self.trace = trace
+        self.bound = bound
+
+    @classmethod
+    def perform(cls, transaction: Transaction, operations: Sequence[Accept]) -> None:
+        """Insert many in one statement."""
+        known = cls._known(transaction, operations)
+        new: list[Accept] = []
+        for accept in operations:
+            if accept.key in known:
+                accept.result = False
+            elif transaction.unfinished + len(new) >= accept.bound:
+                unfinished = transaction.unfinished + len(new)
+                accept.error = InboxFull(f"The inbox holds {unfinished} unfinished deliveries, its bound.")
+            else:
+                known.add(accept.key)
+                new.append(accept)
+                accept.result = True
+        for start in range(0, len(new), ROWS):
+            cls._insert(transaction, new[start : start + ROWS])
+        if transaction.groups:
+            Take.take_more(transaction)
+
+    @staticmethod
+    def _known(transaction: Transaction, operations: Sequence[Accept]) -> set[str]:
+        """Return those of the keys that are in the file."""
+        execute = transaction.connection.execute
+        found = transaction.keys.find(transaction.connection, [accept.key for accept in operations])
+        if not found:
+            return set()
+        still_there = "SELECT key FROM delivery WHERE seq IN (SELECT value FROM json_each(?))"
+        return {key for (key,) in execute(still_there, (as_json(list(found.values())),))}
+
+    @staticmethod
+    def _insert(transaction: Transaction, operations: Sequence[Accept]) -> None:
+        now, wanted = transaction.now, transaction.wanted
+        deliveries: list[Any] = []
+        bodies: list[Any] = []
+        for seq, accept in enumerate(operations, transaction.last_seq + 1):
+            key, group, notification = accept.key, accept.group, accept.notification
+            topic = notification.topic
+            state, at, attempt, fencing, owner = 0, now, 0, 0, 0
+            if group is not None:
+                state = 3
+                transaction.groups.add(group)
+            elif wanted:
+                claim = wanted[0]
+                fencing = transaction.last_fencing = transaction.last_fencing + 1
+                state, at, attempt, owner = 1, now + claim.lease, 1, transaction.owner
+                claim.taken.append((fencing, (seq, key, topic, 1, now, 0, None, None, notification, accept.trace)))
+                claim.left -= 1
+                if not claim.left:
+                    del wanted[0]
+            else:
+                transaction.made_ready = True
+            created_at = notification.created_at
+            deliveries += (seq, key, topic, state, at, now, group, created_at, attempt, fencing, owner)
+            bodies += (seq, notification.raw, accept.trace)
+            transaction.keys.add(key, seq)
+        count = len(operations)
+        transaction.connection.execute(rows_of(_INSERT, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", count), deliveries)
+        transaction.connection.execute(rows_of("INSERT INTO body VALUES {}", "(?, ?, ?)", count), bodies)
+        transaction.last_seq += count
+        transaction.unfinished += count
 
 
 class Dispatch(Operation[Sequence[str]]):

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from ...errors import LeaseLost
 from ..contract import Claim
-from .rows import RowClaim, delete_bodies
+from .rows import RowClaim
 from .transaction import ROWS, Transaction, rows_of
 from .writer import Operation
 
 _HELD = "seq = ? AND fencing = ? AND (state = 1 OR lost)"
 _OF_SHOWN = "FROM shown WHERE delivery.seq = shown.seq AND delivery.fencing = shown.fencing AND "
-_COMPLETE = (
-    "WITH shown (seq, fencing) AS (VALUES {}) "  # noqa: S608 - our own SQL
-    "UPDATE delivery SET state = 5, at = ?, lost = 0, done = NULL, failures = NULL "
-    + _OF_SHOWN
-    + "(state = 1 OR lost) RETURNING delivery.fencing, delivery.seq, grp"
-)
+# In one row: each row of a statement costs a turn of the interpreter's lock.
+_HELD_AMONG = """
+WITH shown (seq, fencing) AS (VALUES {}) SELECT json_group_array(seq), json_group_array(grp) FILTER (WHERE grp NOT NULL)
+FROM shown CROSS JOIN delivery USING (seq) WHERE delivery.fencing = shown.fencing AND (state = 1 OR lost)
+"""
+_COMPLETE = """
+UPDATE delivery SET state = 5, at = ?, lost = 0, done = NULL, failures = NULL
+WHERE seq IN (SELECT value FROM json_each(?))
+"""
 _RENEW = (
     "WITH shown (seq, fencing) AS (VALUES {}) UPDATE delivery SET at = ?, owner = ? "  # noqa: S608 - our own SQL
     + _OF_SHOWN
@@ -98,20 +103,23 @@ class Complete(Operation[None]):
     @classmethod
     def perform(cls, transaction: Transaction, operations: Sequence[Complete]) -> None:
         """Complete many in one statement."""
+        execute = transaction.connection.execute
+        seqs = _seqs_of(transaction, [operation.claim for operation in operations])
         completed: set[int] = set()
         for start in range(0, len(operations), ROWS):
             some = operations[start : start + ROWS]
-            shown = _shown(transaction, [operation.claim for operation in some])
-            rows = transaction.connection.execute(
-                rows_of(_COMPLETE, "(?, ?)", len(some)), [*shown, transaction.now]
-            ).fetchall()
-            completed.update(row[0] for row in rows)
-            transaction.groups.update(row[2] for row in rows if row[2] is not None)
-            transaction.unfinished -= len(rows)
-            delete_bodies(transaction, [row[1] for row in rows])
-        for operation in operations:
-            if operation.claim.delivery.fencing in completed:
-                completed.remove(operation.claim.delivery.fencing)  # for one, if it was asked for twice
+            shown: list[int] = []
+            for operation, seq in zip(some, seqs[start:], strict=False):
+                shown += (seq, operation.claim.delivery.fencing)
+            held, groups = execute(rows_of(_HELD_AMONG, "(?, ?)", len(some)), shown).fetchone()
+            execute(_COMPLETE, (transaction.now, held))
+            completed.update(msgspec.json.decode(held))
+            transaction.groups.update(msgspec.json.decode(groups))
+        transaction.unfinished -= len(completed)
+        transaction.delete_bodies(list(completed))
+        for operation, seq in zip(operations, seqs, strict=True):
+            if seq in completed:
+                completed.remove(seq)  # for one, if it was asked for twice
                 operation.result = None
             else:
                 operation.error = _lease_lost(operation.claim)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import msgspec
 
-from ...notification import StoredNotification
+from ...notification import StoredNotification, VerifiedNotification
 from ..contract import Claim, Delivery, Failure
-from .transaction import Transaction, as_json
 
-Row = tuple[int, str, str, int, float, int, str | None, str | None, bytes, str | None]
-"""What is read of a claimed delivery: seq, key, topic, attempt, first_seen, lost, done, failures, body, trace."""
+Row = tuple[int, str, str, int, float, int, str | None, str | None, bytes | VerifiedNotification, str | None]
+"""What is known of a claimed delivery: seq, key, topic, attempt, first_seen, lost, done, failures, body, trace.
+
+Instead of the body, what it was made of, where it was claimed as it came in.
+"""
+
+Taken = tuple[int, Row]
+"""The fencing number of a claim, and its delivery."""
 
 
 class RowClaim(Claim, frozen=True, kw_only=True, gc=False):
@@ -22,23 +27,19 @@ class RowClaim(Claim, frozen=True, kw_only=True, gc=False):
     seq: int
 
 
-def claim_of(fencing: int, row: Row) -> RowClaim:
+def claim_of(taken: Taken) -> RowClaim:
     """Make a claim of what was read."""
+    fencing, row = taken
     seq, key, topic, attempt, first_seen, lost, done, failures, body, trace = row
     return RowClaim(
         delivery=Delivery(id=key, topic=topic, attempt=attempt, first_seen=first_seen, fencing=fencing),
-        notification=StoredNotification.read(body),
+        notification=StoredNotification.read(body) if isinstance(body, bytes) else StoredNotification.of(body),
         done=names_of(done),
         failures=failures_of(failures),
         recovered=bool(lost),
         trace=trace,
         seq=seq,
     )
-
-
-def delete_bodies(transaction: Transaction, seqs: list[int]) -> None:
-    """Erase what Intercom sent."""
-    transaction.connection.execute("DELETE FROM body WHERE seq IN (SELECT value FROM json_each(?))", (as_json(seqs),))
 
 
 def text_of(value: frozenset[str] | tuple[str, ...] | tuple[Failure, ...]) -> str | None:

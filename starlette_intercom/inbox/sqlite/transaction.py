@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import dataclass
 from functools import lru_cache
 
 import msgspec
 
 from .keys import Keys
+from .rows import Taken
 
 # So many become ready in one transaction at the most: an outage that ends makes very many due at once.
 _REAP_AT_ONCE = 1000
@@ -33,6 +35,21 @@ RETURNING grp
 """
 
 
+@dataclass(slots=True)
+class Wanted:
+    """What a claim still wants, where nothing that waits is left for it.
+
+    Attributes:
+        left: so many more deliveries at the most.
+        lease: seconds.
+        taken: where to put them.
+    """
+
+    left: int
+    lease: float
+    taken: list[Taken]
+
+
 class Transaction:
     """What operations that share a transaction need, and what they change together.
 
@@ -48,6 +65,7 @@ class Transaction:
         unfinished: how many deliveries are waiting, running or scheduled.
         groups: those in which something has changed, and which are not settled yet.
         made_ready: whether a claim may find something new after this.
+        wanted: by claims of this transaction, of what becomes ready in it.
     """
 
     def __init__(self, connection: sqlite3.Connection, *, now: float, owner: int, keys: Keys) -> None:
@@ -57,6 +75,7 @@ class Transaction:
         self.keys = keys
         self.groups: set[str] = set()
         self.made_ready = False
+        self.wanted: list[Wanted] = []
         self._reaped = False
         row = connection.execute("SELECT seq, fencing, unfinished, indexed FROM counter").fetchone()
         self._before: tuple[int, int, int, int] = row
@@ -86,6 +105,10 @@ class Transaction:
     def touch(self, rows: list[tuple[str | None]]) -> None:
         """Note the groups, if any, of rows that changed."""
         self.groups.update(group for (group,) in rows if group is not None)
+
+    def delete_bodies(self, seqs: list[int]) -> None:
+        """Erase what Intercom sent."""
+        self.connection.execute("DELETE FROM body WHERE seq IN (SELECT value FROM json_each(?))", (as_json(seqs),))
 
     def end(self) -> None:
         """Do what is left to be done before the commit."""

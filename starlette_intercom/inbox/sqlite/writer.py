@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import groupby
+from operator import attrgetter
 from queue import Empty, SimpleQueue
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -17,19 +19,23 @@ import anyio
 import anyio.to_thread
 
 from ...errors import InboxUnavailable, IntercomError
+from ...time_limit import time_limit
 from .event_loop import EventLoop, Waiter, running_loop
 from .file import DatabaseFile
+from .gathering import Gathering
 from .transaction import Transaction
 
 logger = logging.getLogger("starlette_intercom.inbox")
 
 ResultT = TypeVar("ResultT")
 
+_RANK = attrgetter("rank")
+
 # Bounds how long the first of a batch waits for the last.
 _BATCH = 512
 
-# Seconds from one transaction to the next, unless many operations wait: each costs as much as several operations do,
-# and so much later nobody needs an answer. The first after a pause does not wait.
+# Seconds from one transaction to the next, unless many operations have gathered: each costs as much as several
+# operations do, and so much later nobody needs an answer. The first after a pause does not wait.
 _PACE = 0.003
 _MANY = 32
 
@@ -39,6 +45,7 @@ class Operation(ABC, Generic[ResultT]):
 
     Attributes:
         rank: operations of a lower rank are performed first in their transaction; each class has its own.
+        calls_up: what stands by is to be performed in the same transaction.
         result: what it gave, where it did not fail.
         error: why it failed.
     """
@@ -46,10 +53,11 @@ class Operation(ABC, Generic[ResultT]):
     __slots__ = ("error", "finished", "result", "waiter")
 
     rank: ClassVar[int]
+    calls_up: ClassVar[bool] = False
     result: ResultT
     error: Exception | None
     finished: bool
-    waiter: Waiter
+    waiter: Waiter | None
 
     @classmethod
     @abstractmethod
@@ -72,9 +80,9 @@ class Writer:
         self._on_ready = on_ready
         self._loop: EventLoop = running_loop()
         self._queue: deque[Operation[Any]] = deque()
+        self._standing_by: deque[Operation[Any]] = deque()
         self._wake: SimpleQueue[None] = SimpleQueue()
-        self._idle = False
-        self._pausing = False
+        self._gathering = Gathering(self._loop, lambda: self._wake.put(None), time.monotonic)
         self._stopping = False
         self._failing = False
         self._thread = threading.Thread(target=self._run, name="starlette-intercom-inbox", daemon=True)
@@ -104,58 +112,93 @@ class Writer:
         Raises:
             InboxUnavailable: it could not be written; nothing of it is recorded.
         """
+        self._prepare(operation)
+        self._submit(operation)
+        return await self._result_of(operation)
+
+    async def stand_by(self, operation: Operation[ResultT], seconds: float) -> ResultT | None:
+        """Have an operation performed together with the next one that calls it up, or when something became ready.
+
+        Returns:
+            Its result; None where neither happened in that time.
+
+        Raises:
+            InboxUnavailable: it could not be written; nothing of it is recorded.
+        """
+        self._prepare(operation)
+        self._standing_by.append(operation)
+        with time_limit(seconds) as limit:
+            try:
+                await self._wait_for(operation)
+            except BaseException:
+                if self._withdraw(operation):
+                    raise
+        if limit.cancelled_caught:
+            return None
+        return await self._result_of(operation)
+
+    def _prepare(self, operation: Operation[Any]) -> None:
         if self._stopping:
             raise InboxUnavailable("The inbox is closed.")
         operation.error = None
         operation.finished = False
-        operation.waiter = self._loop.new_waiter()
+        operation.waiter = None
+
+    def _submit(self, operation: Operation[Any]) -> None:
         self._queue.append(operation)
-        if self._idle or (self._pausing and len(self._queue) >= _MANY):
-            self._idle = self._pausing = False
-            self._wake.put(None)
-        try:
+        self._gathering.came()
+        if operation.calls_up:
+            self._call_up()
+
+    def _call_up(self) -> None:
+        while self._standing_by:
+            self._submit(self._standing_by.popleft())
+
+    async def _wait_for(self, operation: Operation[Any]) -> None:
+        if not operation.finished:
+            operation.waiter = self._loop.new_waiter()
             await operation.waiter
+
+    async def _result_of(self, operation: Operation[ResultT]) -> ResultT:
+        try:
+            await self._wait_for(operation)
         except BaseException:
             if self._withdraw(operation):
                 raise
             with anyio.CancelScope(shield=True):
                 while not operation.finished:
-                    operation.waiter = self._loop.new_waiter()
-                    await operation.waiter
+                    await self._wait_for(operation)
         if operation.error is not None:
             raise operation.error
         return operation.result
 
     def _withdraw(self, operation: Operation[Any]) -> bool:
-        try:
-            self._queue.remove(operation)
-        except ValueError:
-            return False
-        return True
+        for waiting in (self._queue, self._standing_by):
+            with suppress(ValueError):
+                waiting.remove(operation)
+                return True
+        return False
 
     def _run(self) -> None:
-        while True:
-            self._idle = True
-            if not self._queue:
-                if self._stopping:
-                    break
-                self._wake.get()
-            self._idle = False
+        began = 0.0
+        while not self._stopping:
+            self._wake.get()
             if self._queue:
+                self._pause(began + _PACE - time.monotonic())
                 began = time.monotonic()
                 self._write()
-                self._pause(began + _PACE - time.monotonic())
+            self._tell(self._gathering.written)
+        while self._queue:
+            self._write()
         try:
             self._file.close()
         except (sqlite3.Error, OSError, IntercomError) as error:
             logger.error("The inbox file %r could not be closed in order: %s", str(self._file.path), error)
 
     def _pause(self, seconds: float) -> None:
-        self._pausing = True
         if seconds > 0 and not self._stopping and len(self._queue) < _MANY:
             with suppress(Empty):
                 self._wake.get(timeout=seconds)
-        self._pausing = False
 
     def _write(self) -> None:
         try:
@@ -201,17 +244,18 @@ class Writer:
     def _transact(self, connection: sqlite3.Connection, batch: Sequence[Operation[Any]]) -> None:
         file = self._file
         transaction = Transaction(connection, now=self._clock(), owner=file.owner.number, keys=file.keys)
-        kinds: dict[type[Operation[Any]], list[Operation[Any]]] = {}
-        for operation in batch:
-            kinds.setdefault(type(operation), []).append(operation)
-        for kind in sorted(kinds, key=lambda kind: kind.rank):
-            kind.perform(transaction, kinds[kind])
+        performed: list[Operation[Any]] = []
+        for _, equal in groupby(sorted(batch, key=_RANK), key=_RANK):
+            operations = list(equal)
+            type(operations[0]).perform(transaction, operations)
+            performed = operations + performed
         transaction.end()
         file.commit(connection)
         if self._failing:
             self._failing = False
             logger.warning("The inbox %r can be written again.", str(self._file.path))
-        self._hand_back(batch, made_ready=transaction.made_ready)
+        # In reverse: requests get their answers first, and whoever has completed something finds what was claimed.
+        self._hand_back(performed, made_ready=transaction.made_ready)
 
     def _fail(self, batch: Sequence[Operation[Any]], error: Exception) -> None:
         of_the_file = isinstance(error, (sqlite3.Error, OSError, IntercomError))
@@ -226,12 +270,16 @@ class Writer:
         def deliver() -> None:
             for operation in batch:
                 operation.finished = True
-                if not operation.waiter.done():
+                if operation.waiter is not None and not operation.waiter.done():
                     operation.waiter.set_result(None)
             if made_ready:
                 self._on_ready()
+                self._call_up()
 
+        self._tell(deliver)
+
+    def _tell(self, what: Callable[[], None]) -> None:
         try:
-            self._loop.call_soon(deliver)
+            self._loop.call_soon(what)
         except RuntimeError:  # trio's RunFinishedError is one
             logger.warning("The event loop ended while the inbox was being written.")
