@@ -222,7 +222,7 @@ async def _compare(arguments: argparse.Namespace) -> list[Step]:
     with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
         inboxes: dict[int, Inbox] = {}
         for waiting in (0, arguments.backlog):
-            inbox: Inbox = SQLiteInbox(Path(directory) / f"{waiting}.db", retention=0)
+            inbox: Inbox = SQLiteInbox(Path(directory) / f"{waiting}.db", retention=arguments.retention)
             inboxes[waiting] = inbox
             before = _resident_mib()
             await inbox.open()
@@ -292,6 +292,7 @@ def main() -> None:
     backlog.set_defaults(run=_backlog)
     backlog.add_argument("--concurrency", type=int, default=32)
     backlog.add_argument("--backlog", type=int, default=200_000)
+    backlog.add_argument("--retention", type=float, default=0, help="seconds for which completed keys are known")
     backlog.add_argument("--count", type=int, default=1000, help="notifications a turn")
     # So many that each round has a checkpoint in both files.
     backlog.add_argument("--turns", type=int, default=16, help="turns of each file a round")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import anyio
 import pytest
 
+from starlette_intercom.inbox.sqlite import SQLiteInbox
 from starlette_intercom.inbox.sqlite.event_loop import Waiter
 from starlette_intercom.inbox.sqlite.gathering import Gathering
+from starlette_intercom.testing.conformance_model import notification_for
 
 
 class Rounds:
@@ -88,7 +92,7 @@ def test_what_comes_during_a_write_is_waited_for_afterwards(scene: Scene) -> Non
         scene.gathering.came()
         scene.rounds.go_round()
     assert scene.writes == 1
-    scene.gathering.written()
+    scene.gathering.written(more=True)
     assert scene.rounds_until_write() == 3
     assert scene.writes == 2
 
@@ -96,8 +100,20 @@ def test_what_comes_during_a_write_is_waited_for_afterwards(scene: Scene) -> Non
 def test_after_a_write_during_which_nothing_came_it_rests(scene: Scene) -> None:
     scene.gathering.came()
     scene.rounds_until_write()
-    scene.gathering.written()
+    scene.gathering.written(more=False)
     scene.rounds.go_round()
     assert scene.writes == 1
     scene.gathering.came()
     assert scene.rounds_until_write() == 3
+
+
+@pytest.mark.anyio
+async def test_more_than_fits_in_a_transaction(tmp_path: Path) -> None:
+    inbox = SQLiteInbox(tmp_path / "inbox.db")
+    await inbox.open()
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            for number in range(1200):
+                tasks.start_soon(lambda key: inbox.accept(notification_for(key), key=key), str(number))
+    assert (await inbox.stats()).waiting == 1200
+    await inbox.close()

@@ -33,22 +33,18 @@ class Gathering:
         self._since: float | None = None  # when the first came of those that are waited for
         self._quiet = 0
         self._writing = False
-        self._came_while_writing = False
 
     def came(self) -> None:
         """An operation waits to be written."""
         self._quiet = 0
-        if self._writing:
-            self._came_while_writing = True
-        elif self._since is None:
+        if self._since is None and not self._writing:
             self._since = self._clock()
             self._loop.call_next(self._look)
 
-    def written(self) -> None:
-        """What had gathered is written."""
+    def written(self, *, more: bool) -> None:
+        """It is written, and ``more`` may have come meanwhile, or have been too much for one transaction."""
         self._writing = False
-        if self._came_while_writing:
-            self._came_while_writing = False
+        if more:
             self.came()
 
     def _look(self) -> None:

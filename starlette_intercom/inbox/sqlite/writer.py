@@ -187,7 +187,7 @@ class Writer:
                 self._pause(began + _PACE - time.monotonic())
                 began = time.monotonic()
                 self._write()
-            self._tell(self._gathering.written)
+            self._tell(lambda: self._gathering.written(more=bool(self._queue)))
         while self._queue:
             self._write()
         try:
