@@ -33,7 +33,7 @@ from starlette_intercom.notification import VerifiedBody, VerifiedNotification
 _WORKERS: Final = 4
 
 _STEPS: Final = ("accept", "claim", "complete")
-_PAGE: Final = 4096  # bytes of a page of SQLite
+_PAGE: Final = 16384  # bytes of a page of SQLite
 
 
 ItemT = TypeVar("ItemT")
@@ -160,8 +160,8 @@ class Step(msgspec.Struct, kw_only=True):
     def measured(self) -> Iterator[None]:
         """Add what is done meanwhile.
 
-        SQLite writes a page to its log with two calls, of 24 and of 4,096 bytes, and to the database with one of
-        4,096: the numbers of calls and of bytes tell how many of each there were.
+        SQLite writes a page to its log with two calls, of 24 bytes and of the page, and to the database with one: the
+        numbers of calls and of bytes tell how many of each there were.
         """
         before = (time.perf_counter(), time.process_time(), *_written())
         yield

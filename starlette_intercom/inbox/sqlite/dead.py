@@ -20,8 +20,8 @@ from .writer import Operation
 CHUNK = 500
 
 # Free pages are used again. Only a file that is mostly empty, and not small, is made shorter.
-_SPARE_PAGES = 1000
-_VACUUM_PAGES = 500
+_SPARE_PAGES = 250
+_VACUUM_PAGES = 125
 
 _REVIVE = """
 UPDATE delivery SET state = CASE WHEN grp IS NULL THEN 0 ELSE 3 END, at = ?, attempt = 0, lost = 0, named_until = 0,

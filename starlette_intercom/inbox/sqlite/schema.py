@@ -15,6 +15,9 @@ APPLICATION_ID: Final = 0x53494E42  # "SINB": tells our files from anybody else'
 OLDEST_SQLITE: Final = (3, 35, 0)  # the first with RETURNING
 
 
+_LOG_SIZE: Final = 64 * 2**20  # bytes
+
+
 class State(IntEnum):
     """What became of a delivery. The numbers are in the file and in its partial indices."""
 
@@ -163,6 +166,8 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     if application_id != APPLICATION_ID and (tables or application_id):
         raise ConfigurationError(f"{str(path)!r} is the database of something else: give the inbox a file of its own.")
     if not tables:  # both only work before the first table is there
+        # Several bodies to a page: checkpoints, which copy each body of a backlog, take a third of the time.
+        connection.execute("PRAGMA page_size = 16384")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise ConfigurationError(f"{str(path)!r} is where SQLite can keep no write-ahead log: use a local disk.")
@@ -170,9 +175,10 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA secure_delete = FAST")
     connection.execute("PRAGMA cache_size = -8192")
     connection.execute("PRAGMA temp_store = MEMORY")
-    # A checkpoint copies each page once, however often it was written: the fewer, the cheaper. 64 MiB of log.
-    connection.execute("PRAGMA wal_autocheckpoint = 16000")
-    connection.execute("PRAGMA journal_size_limit = 67108864")
+    # A checkpoint copies each page once, however often it was written: the fewer, the cheaper.
+    page_size = connection.execute("PRAGMA page_size").fetchone()[0]  # older files have smaller pages
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_SIZE // page_size}")
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_SIZE}")
     _migrate(connection, path)
 
 
