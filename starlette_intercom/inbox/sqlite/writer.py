@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import groupby
 from operator import attrgetter
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import anyio
@@ -184,7 +184,9 @@ class Writer:
         while not self._stopping:
             self._wake.get()
             if self._queue:
-                self._pause(began + _PACE - time.monotonic())
+                pause = began + _PACE - time.monotonic()
+                if pause > 0 and len(self._queue) < _MANY:
+                    time.sleep(pause)  # a get(timeout=...) of the queue may never return, if another process has the core
                 began = time.monotonic()
                 self._write()
             self._tell(lambda: self._gathering.written(more=bool(self._queue)))
@@ -194,11 +196,6 @@ class Writer:
             self._file.close()
         except (sqlite3.Error, OSError, IntercomError) as error:
             logger.error("The inbox file %r could not be closed in order: %s", str(self._file.path), error)
-
-    def _pause(self, seconds: float) -> None:
-        if seconds > 0 and not self._stopping and len(self._queue) < _MANY:
-            with suppress(Empty):
-                self._wake.get(timeout=seconds)
 
     def _write(self) -> None:
         try:
