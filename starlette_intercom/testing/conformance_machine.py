@@ -144,9 +144,15 @@ class InboxMachine(RuleBasedStateMachine):
                 tasks.cancel_scope.cancel()
             return new
 
-        self.accepted(notification, key, group, None, self.run(deliver))
-        if claims:
-            self.claimed(claims, limit, lease, None)
+        new = self.run(deliver)
+        # What was ready before may have been claimed before it came, which counts among those of a group.
+        came = [claim for claim in claims if new and claim.delivery.id == key]
+        before = [claim for claim in claims if claim not in came]
+        if before:
+            self.claimed(before, limit, lease, None)
+        self.accepted(notification, key, group, None, new)
+        if came:
+            self.claimed(came, limit - len(before), lease, None)
 
     def claimed(self, claims: Sequence[Claim], limit: int, lease: float, ids: list[str] | None) -> None:
         """Compare what was claimed, and note it."""

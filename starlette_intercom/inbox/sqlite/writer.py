@@ -186,7 +186,7 @@ class Writer:
             if self._queue:
                 pause = began + _PACE - time.monotonic()
                 if pause > 0 and len(self._queue) < _MANY:
-                    time.sleep(pause)  # a get(timeout=...) of the queue may never return, if another process has the core
+                    time.sleep(pause)  # the get(timeout=…) of a SimpleQueue may never return
                 began = time.monotonic()
                 self._write()
             self._tell(lambda: self._gathering.written(more=bool(self._queue)))
