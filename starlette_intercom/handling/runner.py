@@ -96,9 +96,10 @@ class TaskGroupRunner(Runner):
 class _Workers:
     """The tasks of one start.
 
-    A worker that needs work takes it from the runs claimed in advance. Where there are none, it becomes the one that
-    claims, for itself and the others, and waits while there is nothing; the others are parked. So an idle process has
-    one task waiting for the inbox, and a busy one goes from delivery to delivery without switching tasks.
+    A worker that needs work takes it from the runs claimed in advance. One of those that are free claims, for itself
+    and the others: where its last claim left nothing, it waits for what comes next and leaves what is ready to the
+    others, which are parked until then. So an idle process has one task waiting for the inbox, and in a busy one
+    workers go from delivery to delivery without switching tasks.
     """
 
     def __init__(self, processor: Processor, concurrency: int) -> None:

@@ -71,7 +71,7 @@ class Writer:
     Args:
         file: the database.
         clock: returns the time, in Unix seconds.
-        on_ready: called on the event loop after a transaction in which something became ready to be claimed.
+        on_ready: called on the event loop after a transaction that has left something ready to be claimed.
     """
 
     def __init__(self, file: DatabaseFile, *, clock: Callable[[], float], on_ready: Callable[[], None]) -> None:
