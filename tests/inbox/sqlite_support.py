@@ -103,6 +103,16 @@ def read_line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
+def read_rest(process: subprocess.Popen[str]) -> list[str]:
+    """Kill it, and give the whole lines that it had written and nobody read."""
+    process.kill()
+    assert process.stdout is not None
+    # Not with communicate(), which reads past what readline() has taken from the pipe and not yet given.
+    *lines, _cut_off = process.stdout.read().split("\n")
+    process.communicate(timeout=30)
+    return lines
+
+
 def end(process: subprocess.Popen[str]) -> None:
     """Kill it, and let go of its pipes."""
     process.kill()
