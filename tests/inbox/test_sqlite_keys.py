@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -41,16 +42,18 @@ async def accept(inbox: SQLiteInbox, key: str) -> bool:
 
 def indexed_in(path: Path) -> int:
     with sqlite3.connect(path) as connection:
-        count: int = connection.execute("SELECT count(*) FROM known_key").fetchone()[0]
+        count: int = connection.execute("SELECT count(*) FROM key_place").fetchone()[0]
     connection.close()
     return count
 
 
-def write_version_1(path: Path, *, waiting: int, done: int) -> None:
+def write_old_file(path: Path, version: int, *, seqs: Sequence[int], waiting: int) -> sqlite3.Connection:
+    """Write a file of an old version: the first few deliveries wait, the others are done."""
     connection = sqlite3.connect(path, isolation_level=None)
+    connection.create_function("first_place_of", 1, keys.first_place_of)
     connection.executescript("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;" + MIGRATIONS[0])
-    for seq in range(1, waiting + done + 1):
-        state = 0 if seq <= waiting else 5
+    for seq in seqs:
+        state = 0 if seq in seqs[:waiting] else 5
         connection.execute(
             "INSERT INTO delivery (seq, key, topic, state, at, first_seen, created_at) VALUES (?, ?, '', ?, 1, 1, 1)",
             (seq, f"old-{seq}", state),
@@ -58,29 +61,66 @@ def write_version_1(path: Path, *, waiting: int, done: int) -> None:
         if state == 0:
             body = notification_for(f"old-{seq}").raw
             connection.execute("INSERT INTO body (seq, content) VALUES (?, ?)", (seq, body))
-    connection.execute("UPDATE counter SET seq = ?, unfinished = ?", (waiting + done, waiting))
+    for migration in MIGRATIONS[1:version]:
+        connection.executescript(migration)
+    connection.execute("UPDATE counter SET seq = ?, unfinished = ?", (seqs[-1], waiting))
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute("PRAGMA user_version = 1")
-    connection.close()
+    connection.execute(f"PRAGMA user_version = {version}")
+    return connection
 
 
-async def test_a_file_of_version_1_keeps_its_deliveries_and_knows_its_keys(path: Path) -> None:
-    write_version_1(path, waiting=4, done=3)
+async def check_old_file(path: Path, *, seqs: Sequence[int], waiting: int) -> None:
     inbox = SQLiteInbox(path)
     await inbox.open()
-    assert [await accept(inbox, f"old-{seq}") for seq in range(1, 8)] == [False] * 7
+    assert [await accept(inbox, f"old-{seq}") for seq in seqs] == [False] * len(seqs)
     assert await accept(inbox, "new")
-    claims = await inbox.claim(10, lease=60)
-    assert [claim.delivery.id for claim in claims] == ["old-1", "old-2", "old-3", "old-4", "new"]
+    claims = await inbox.claim(len(seqs), lease=60)
+    assert [claim.delivery.id for claim in claims] == [*(f"old-{seq}" for seq in seqs[:waiting]), "new"]
     for claim in claims:
         await inbox.complete(claim)
     stats = await inbox.stats()
-    assert (stats.waiting, stats.running, stats.done) == (0, 0, 8)
+    assert (stats.waiting, stats.running, stats.done) == (0, 0, len(seqs) + 1)
     await inbox.close()
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
+
+
+async def test_a_file_of_version_1_keeps_its_deliveries_and_knows_its_keys(path: Path) -> None:
+    seqs = range(1, 8)
+    write_old_file(path, 1, seqs=seqs, waiting=4).close()
+    await check_old_file(path, seqs=seqs, waiting=4)
+
+
+async def test_a_file_of_version_2_knows_keys_that_were_not_in_its_index(path: Path) -> None:
+    indexed = 20 * 1024
+    seqs = [1, 2, *range(4 * 1024, 22 * 1024, 97)]
+    connection = write_old_file(path, 2, seqs=seqs, waiting=3)
+    connection.execute("UPDATE counter SET indexed = ?", (indexed,))
+    connection.execute("DELETE FROM known_key")
+    for seq in seqs:
+        place = keys.first_place_of(f"old-{seq}") + seq
+        slice_of = place * 16 >> 63
+        last_turn = indexed - (indexed // 1024 - slice_of) % 16 * 1024
+        if seq <= last_turn:
+            connection.execute("INSERT INTO known_key VALUES (?)", (place,))
+    (count,) = connection.execute("SELECT count(*) FROM known_key").fetchone()
+    assert 50 < count < len(seqs) - 50
+    connection.close()
+    await check_old_file(path, seqs=seqs, waiting=3)
+    assert indexed_in(path) == len(seqs)
+
+
+async def test_a_process_of_version_2_cannot_change_the_index_after_the_file_was_migrated(path: Path) -> None:
+    old = write_old_file(path, 2, seqs=[1], waiting=1)
+    inbox = SQLiteInbox(path)
+    await inbox.open()
+    for statement in ("SELECT place FROM known_key", "INSERT OR IGNORE INTO known_key VALUES (1)"):
+        with pytest.raises(sqlite3.OperationalError, match="no such table"):
+            old.execute(statement)
+    old.close()
+    await inbox.close()
 
 
 @pytest.mark.usefixtures("few")

@@ -2,11 +2,15 @@
 
 Keys come in no order: added one by one, each would change a page of its own of a large index, which is then written
 twice, to the log and to the database. So whoever writes keeps the latest keys in memory, as he reads them from the
-table, and they go into the index of the file (``known_key``) in order and together: several to a page.
+table, and they go into the index of the file (``key_place``) in order and together: several to a page.
 
 An index of the places in order has slices. After every ``STEP`` deliveries, one slice takes what there is for it, and
 then it is the turn of the next. Whose turn it was last, and so which keys are in the index and which are not, follows
 from one number that the file keeps (``counter.indexed``).
+
+What is deleted before its slice has its turn must stay outside. Looking for each delivery would read the pages of all
+slices' latest, and mostly in vain: it is old ones that are deleted. So the file keeps how far anything was deleted
+(``counter.deleted``), and only turns that go back that far look.
 """
 
 from __future__ import annotations
@@ -22,8 +26,11 @@ import msgspec
 STEP: Final = 1024
 """So many deliveries lie between the turns of two slices. Files depend on it, as they do on ``SLICES``."""
 
-SLICES: Final = 16
-"""Slices of the index. A slice gets about as many keys at a time as there are in a step."""
+SLICES: Final = 32
+"""Slices of the index. A slice gets about as many keys at a time as there are in a step.
+
+More slices change fewer pages for each key, and leave more keys to memory: about 200 bytes each.
+"""
 
 # A place in the index is one number: 24 bits of a hash of the key, which several keys may share, and the delivery's.
 _SEQ_BITS: Final = 39
@@ -39,18 +46,15 @@ _ROWS: Final = 64
 
 _FIND = f"""
 WITH wanted (first) AS (VALUES {{}}) SELECT key, seq FROM wanted
-CROSS JOIN known_key ON place BETWEEN first AND first + {_SEQ}
+CROSS JOIN key_place ON place BETWEEN first AND first + {_SEQ}
 CROSS JOIN delivery ON seq = place & {_SEQ}
 """  # noqa: S608 - our own SQL
 
-# What others have deleted meanwhile stays outside.
-_INDEX = f"""
-INSERT OR IGNORE INTO known_key SELECT value FROM json_each(?)
-WHERE EXISTS (SELECT 1 FROM delivery WHERE seq = value & {_SEQ})
-"""  # noqa: S608 - our own SQL
+_INDEX = "INSERT OR IGNORE INTO key_place SELECT value FROM json_each(?)"
+_UNLESS_DELETED = f" WHERE EXISTS (SELECT 1 FROM delivery WHERE seq = value & {_SEQ})"  # noqa: S608 - our own SQL
 
 MAY_HAVE_KEY = f"""(
-    seq IN (SELECT place & {_SEQ} FROM known_key WHERE place BETWEEN :first AND :first + {_SEQ})
+    seq IN (SELECT place & {_SEQ} FROM key_place WHERE place BETWEEN :first AND :first + {_SEQ})
     OR seq > (SELECT indexed FROM counter) - :late
 )"""  # noqa: S608 - our own SQL
 """The condition, in SQL, for deliveries that may have a key: to be joined with what asks for the key itself."""
@@ -88,7 +92,7 @@ class Sieve:
         """Read some more, or begin again."""
         if self._unread < _END:
             rows = connection.execute(
-                "SELECT place FROM known_key WHERE place >= ? ORDER BY place LIMIT ?", (self._unread, READ_AT_ONCE)
+                "SELECT place FROM key_place WHERE place >= ? ORDER BY place LIMIT ?", (self._unread, READ_AT_ONCE)
             ).fetchall()
             self.add([place for (place,) in rows])
             self._unread = rows[-1][0] + 1 if len(rows) == READ_AT_ONCE else _END
@@ -109,9 +113,14 @@ class Sieve:
 
 
 class Keys:
-    """The keys of a file, for one connection that writes it. All methods are called in its transactions."""
+    """The keys of a file, for one connection that writes it. All methods are called in its transactions.
+
+    Attributes:
+        deleted: the last delivery that was ever deleted; 0 where none was.
+    """
 
     def __init__(self) -> None:
+        self.deleted = 0
         # For each slice, the places of the keys that it does not have yet. They may be of deleted deliveries.
         self._recent: list[dict[str, int]] = [{} for _ in range(SLICES)]
         self._sieve = Sieve()
@@ -120,15 +129,17 @@ class Keys:
         self._seq_before = 0
         self._added: list[str] = []
 
-    def catch_up(self, connection: sqlite3.Connection, *, indexed: int, seq: int) -> None:
-        """Learn what has been accepted and indexed before this transaction, by this process and by others.
+    def catch_up(self, connection: sqlite3.Connection, *, indexed: int, deleted: int, seq: int) -> None:
+        """Learn what has been accepted, indexed and deleted before this transaction, by this process and by others.
 
         Args:
             connection: at the beginning of a transaction.
             indexed: the delivery after which a slice had its last turn.
+            deleted: the last delivery that was deleted.
             seq: the last delivery.
         """
         self._added.clear()
+        self.deleted = deleted
         if indexed != self._indexed:
             for turn in range(max(self._indexed, indexed - SLICES * STEP) + STEP, indexed + STEP, STEP):
                 number = turn // STEP % SLICES
@@ -186,16 +197,19 @@ class Keys:
         turn = self._indexed
         while turn + STEP <= self._seq:
             turn += STEP
+            before = turn - SLICES * STEP
             recent = self._recent[turn // STEP % SLICES]
-            places = sorted([place for place in recent.values() if place & _SEQ <= turn])
-            connection.execute(_INDEX, (msgspec.json.encode(places).decode(),))
+            places = sorted([place for place in recent.values() if before < place & _SEQ <= turn])
+            statement = _INDEX if self.deleted <= before else _INDEX + _UNLESS_DELETED
+            connection.execute(statement, (msgspec.json.encode(places).decode(),))
         return turn
 
-    def remove(self, connection: sqlite3.Connection, rows: Iterable[tuple[str, int]]) -> None:
+    def remove(self, connection: sqlite3.Connection, rows: Sequence[tuple[str, int]]) -> None:
         """Take keys and numbers of deliveries that were deleted out of the index."""
         # Those that are in memory stay there until their slice has its turn, which leaves them out.
+        self.deleted = max([self.deleted, *(seq for _, seq in rows)])
         places = sorted([first_place_of(key) + seq for key, seq in rows])
-        connection.executemany("DELETE FROM known_key WHERE place = ?", [(place,) for place in places])
+        connection.executemany("DELETE FROM key_place WHERE place = ?", [(place,) for place in places])
 
     def _keep(self, key: str, place: int) -> None:
         number = _slice_of(place)

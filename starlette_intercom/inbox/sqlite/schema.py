@@ -68,7 +68,7 @@ CREATE INDEX held ON delivery(grp, created_at) WHERE state = 3;
 CREATE UNIQUE INDEX active_in_group ON delivery(grp) WHERE grp IS NOT NULL AND state < 3;
 CREATE INDEX ended ON delivery(state, at) WHERE state >= 4;
 """
-# The table has no index of its keys: all but the latest are in `known_key`, see keys.py. The next delivery's number
+# The table has no index of its keys: all but the latest are in a table apart, see keys.py. The next delivery's number
 # is so high that all slices count as having had their turns after those that are moved.
 _SCHEMA_2: Final = """
 CREATE TABLE moved (
@@ -103,8 +103,19 @@ ALTER TABLE counter ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;
 UPDATE counter SET seq = (seq / 1024 + 16) * 1024 WHERE seq > 0;
 UPDATE counter SET indexed = seq;
 """
+# Twice as many slices. All keys go into the index, and all slices count as having had their turns, as above. The index
+# gets another name: a process of the version before, which may run on for a while, can no longer change it.
+_SCHEMA_3: Final = """
+INSERT OR IGNORE INTO known_key SELECT first_place_of(key) + seq FROM delivery
+WHERE seq > (SELECT indexed FROM counter) - 15 * 1024 ORDER BY 1;
+ALTER TABLE known_key RENAME TO key_place;
+ALTER TABLE counter ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0;
+UPDATE counter SET deleted = seq;
+UPDATE counter SET seq = (seq / 1024 + 32) * 1024 WHERE seq > 0;
+UPDATE counter SET indexed = seq;
+"""
 
-MIGRATIONS: Final = (_SCHEMA_1, _SCHEMA_2)
+MIGRATIONS: Final = (_SCHEMA_1, _SCHEMA_2, _SCHEMA_3)
 """What brings a file from version N to N + 1. The version is the file's ``user_version``."""
 
 

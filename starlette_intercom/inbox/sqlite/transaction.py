@@ -33,6 +33,7 @@ UPDATE delivery SET lost = (state = 1), state = CASE WHEN grp IS NULL THEN 0 ELS
 WHERE seq IN (SELECT seq FROM delivery WHERE state IN (1, 2) AND at <= ? ORDER BY at LIMIT ?)
 RETURNING grp
 """
+_COUNT = "UPDATE counter SET seq = ?, fencing = ?, unfinished = ?, indexed = ?, deleted = ?"
 
 
 @dataclass(slots=True)
@@ -77,10 +78,10 @@ class Transaction:
         self.made_ready = False
         self.wanted: list[Wanted] = []
         self._reaped = False
-        row = connection.execute("SELECT seq, fencing, unfinished, indexed FROM counter").fetchone()
-        self._before: tuple[int, int, int, int] = row
-        self.last_seq, self.last_fencing, self.unfinished, indexed = self._before
-        keys.catch_up(connection, indexed=indexed, seq=self.last_seq)
+        row = connection.execute("SELECT seq, fencing, unfinished, indexed, deleted FROM counter").fetchone()
+        self._before: tuple[int, ...] = row
+        self.last_seq, self.last_fencing, self.unfinished, indexed, deleted = row
+        keys.catch_up(connection, indexed=indexed, deleted=deleted, seq=self.last_seq)
 
     def settle(self) -> None:
         """Let the first of each changed group go, unless one of the group runs."""
@@ -113,9 +114,10 @@ class Transaction:
     def end(self) -> None:
         """Do what is left to be done before the commit."""
         self.settle()
-        counters = (self.last_seq, self.last_fencing, self.unfinished, self.keys.index(self.connection))
+        indexed = self.keys.index(self.connection)
+        counters = (self.last_seq, self.last_fencing, self.unfinished, indexed, self.keys.deleted)
         if counters != self._before:
-            self.connection.execute("UPDATE counter SET seq = ?, fencing = ?, unfinished = ?, indexed = ?", counters)
+            self.connection.execute(_COUNT, counters)
 
 
 def as_json(values: list[int]) -> str:
