@@ -16,6 +16,7 @@ import anyio.to_thread
 import pytest
 
 from starlette_intercom.errors import InboxUnavailable
+from starlette_intercom.inbox.contract import Claim
 from starlette_intercom.inbox.sqlite import SQLiteInbox, keys
 from starlette_intercom.testing.conformance_model import notification_for
 
@@ -37,12 +38,17 @@ async def inbox(path: Path) -> AsyncIterator[SQLiteInbox]:
     await inbox.close()
 
 
+def mount(directory: Path, size: str) -> None:
+    options = f"size={size}"
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", directory], capture_output=True).returncode:
+        pytest.skip("no permission to mount a small disk")
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     directory = tmp_path / "disk"
     directory.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", directory], capture_output=True).returncode:
-        pytest.skip("no permission to mount a small disk")
+    mount(directory, "1m")
     yield directory
     subprocess.run(["umount", "-l", directory], check=True)
 
@@ -142,6 +148,46 @@ async def test_a_full_disk(small_disk: Path, monkeypatch: pytest.MonkeyPatch, st
     assert await inbox.accept(notification_for("x" * 10_000), key="later")
     assert not any([await inbox.accept(notification_for("x" * 10_000), key=key) for key in [*accepted, "later"]])
     assert {claim.delivery.id for claim in await inbox.claim(1000, lease=60)} == accepted | {"later"}
+    await inbox.close()
+
+
+async def handle_all(inbox: SQLiteInbox, count: int) -> int:
+    """Accept so many one after the other, and complete each; gives how many were refused. Their log has 80 KB each."""
+    refused = 0
+    for number in range(count):
+        try:
+            await inbox.accept(notification_for("x" * 3000), key=f"key-{number}")
+        except InboxUnavailable:
+            refused += 1
+            continue
+        (claim,) = await inbox.claim(1, lease=60)
+        await inbox.complete(claim)
+    return refused
+
+
+async def test_the_log_of_handled_notifications_does_not_fill_a_small_disk(small_disk: Path) -> None:
+    remount(small_disk, "size=8m")
+    inbox = SQLiteInbox(small_disk / "inbox.db")
+    await inbox.open()
+    assert await handle_all(inbox, 200) == 0
+    assert (small_disk / "inbox.db-wal").stat().st_size < 2_000_000
+    await inbox.close()
+
+
+async def test_a_disk_that_others_have_filled_serves_as_long_as_there_is_room_in_the_file(small_disk: Path) -> None:
+    remount(small_disk, "size=8m")
+    inbox = SQLiteInbox(small_disk / "inbox.db", retention=0)
+    await inbox.open()
+    claims: list[Claim] = []
+    for number in range(50):  # leaves free pages in the file
+        await inbox.accept(notification_for("x" * 10_000), key=f"first-{number}")
+        claims += await inbox.claim(1, lease=60)
+    for claim in claims:
+        await inbox.complete(claim)
+    room = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+    (small_disk / "ballast").write_bytes(bytes(room))
+    assert await handle_all(inbox, 200) == 0
+    assert (await inbox.stats()).waiting == 0
     await inbox.close()
 
 

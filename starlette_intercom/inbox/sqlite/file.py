@@ -102,15 +102,22 @@ class DatabaseFile:
         if _identity_of(self.path) != self._identity or _identity_of(self._log) != self._log_identity:
             raise FileNotFoundError("it was removed or replaced")
 
-    def abandon(self, error: Exception) -> None:
-        """Roll back after an error, and give the connection up where the error was about the file."""
+    def abandon(self, error: Exception) -> bool:
+        """Roll back after an error, and give the connection up where the error was about the file.
+
+        Returns:
+            Whether it is worth another try: the disk is full, but the log can be written again from its beginning.
+        """
         self.keys.undo()
         if self._connection is None:
-            return
-        if isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF not in _HARMLESS:
+            return False
+        code = error.sqlite_errorcode & 0xFF if isinstance(error, sqlite3.Error) else sqlite3.SQLITE_ERROR
+        if code not in _HARMLESS:
             self._disconnect()
-        elif self._connection.in_transaction:
+            return False
+        if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+        return code == sqlite3.SQLITE_FULL and _free_log(self._connection)
 
     def unavailable(self, error: Exception) -> InboxUnavailable:
         """Return what callers are told about an error."""
@@ -169,3 +176,12 @@ class DatabaseFile:
 def _identity_of(path: Path) -> _Identity:
     status = os.stat(path)
     return status.st_dev, status.st_ino
+
+
+def _free_log(connection: sqlite3.Connection) -> bool:
+    """Copy what the log holds to the database; returns whether that was all, so that the next write begins it anew."""
+    try:
+        busy, pages, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    except sqlite3.OperationalError:
+        return False  # the database has to grow for it, and cannot either
+    return not busy and 0 < pages == copied

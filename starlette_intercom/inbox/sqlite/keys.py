@@ -8,9 +8,9 @@ An index of the places in order has slices. After every ``STEP`` deliveries, one
 then it is the turn of the next. Whose turn it was last, and so which keys are in the index and which are not, follows
 from one number that the file keeps (``counter.indexed``).
 
-What is deleted before its slice has its turn must stay outside. Looking for each delivery would read the pages of all
-slices' latest, and mostly in vain: it is old ones that are deleted. So the file keeps how far anything was deleted
-(``counter.deleted``), and only turns that go back that far look.
+A delivery that was deleted before its slice's turn must stay outside. A turn that looked for each of its deliveries
+would read every page of the latest ones, mostly in vain, since it is old ones that are deleted. So the file keeps which
+was the last of those deleted (``counter.deleted``), and only a turn that goes back that far looks.
 """
 
 from __future__ import annotations

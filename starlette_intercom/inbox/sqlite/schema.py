@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from enum import IntEnum
 from pathlib import Path
@@ -14,8 +15,10 @@ from .keys import first_place_of
 APPLICATION_ID: Final = 0x53494E42  # "SINB": tells our files from anybody else's
 OLDEST_SQLITE: Final = (3, 35, 0)  # the first with RETURNING
 
-
-_LOG_SIZE: Final = 64 * 2**20  # bytes
+# Bytes. A checkpoint copies each page once, however often it was written: the longer the log, the cheaper. On a small
+# disk it gets its share of what is free: there must be room left to copy its pages to, or it is never used again.
+_LOG_SIZE: Final = 128 * 2**20
+_LOG_SHARE: Final = 8
 
 
 class State(IntEnum):
@@ -186,10 +189,10 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA secure_delete = FAST")
     connection.execute("PRAGMA cache_size = -8192")
     connection.execute("PRAGMA temp_store = MEMORY")
-    # A checkpoint copies each page once, however often it was written: the fewer, the cheaper.
+    log_size = min(_LOG_SIZE, shutil.disk_usage(path.parent).free // _LOG_SHARE)
     page_size = connection.execute("PRAGMA page_size").fetchone()[0]  # older files have smaller pages
-    connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_SIZE // page_size}")
-    connection.execute(f"PRAGMA journal_size_limit = {_LOG_SIZE}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {max(1, log_size // page_size)}")
+    connection.execute(f"PRAGMA journal_size_limit = {log_size}")
     _migrate(connection, path)
 
 

@@ -208,11 +208,11 @@ class Writer:
         try:
             self._transact(connection, batch)
         except Exception as error:
-            self._file.abandon(error)
-            if len(batch) == 1:
-                self._fail(batch, error)
-            else:
+            worth_another_try = self._file.abandon(error)
+            if len(batch) > 1 or worth_another_try:
                 self._write_one_by_one(batch)
+            else:
+                self._fail(batch, error)
 
     def _write_one_by_one(self, batch: Sequence[Operation[Any]]) -> None:
         """Give each its own transaction, so that one which cannot be written takes no other with it."""
