@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -170,7 +171,7 @@ async def test_the_log_of_handled_notifications_does_not_fill_a_small_disk(small
     inbox = SQLiteInbox(small_disk / "inbox.db")
     await inbox.open()
     assert await handle_all(inbox, 200) == 0
-    assert (small_disk / "inbox.db-wal").stat().st_size < 2_000_000
+    assert (small_disk / "inbox.db-wal").stat().st_size < 5_000_000
     await inbox.close()
 
 
@@ -184,8 +185,7 @@ async def test_a_disk_that_others_have_filled_serves_as_long_as_there_is_room_in
         claims += await inbox.claim(1, lease=60)
     for claim in claims:
         await inbox.complete(claim)
-    room = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
-    (small_disk / "ballast").write_bytes(bytes(room))
+    (small_disk / "ballast").write_bytes(bytes(shutil.disk_usage(small_disk).free))
     assert await handle_all(inbox, 200) == 0
     assert (await inbox.stats()).waiting == 0
     await inbox.close()

@@ -29,9 +29,9 @@ MORE_TASKS = 1
 STORAGE_GROWTH = 2.0
 """MiB that the inbox may take more in the last third of the calm half than in the third before it, since what is
 completed or dead for longer than the retention makes room."""
-STORAGE_MOST = {"file": 24.0, "log": 72.0, "Redis": 24.0}
-"""MiB at any time: what is sent within the retention time and an outage, by far; SQLite's log may have 64 MiB before it
-is begun anew."""
+STORAGE_MOST = {"file": 24.0, "log": 136.0, "Redis": 24.0}
+"""MiB at any time: what is sent within the retention time and an outage, by far; SQLite's log may have 128 MiB before
+it is begun anew."""
 COLLECT_DEAD_EVERY = 5.0
 """Seconds, far less than they are kept."""
 

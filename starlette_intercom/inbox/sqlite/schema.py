@@ -16,9 +16,10 @@ APPLICATION_ID: Final = 0x53494E42  # "SINB": tells our files from anybody else'
 OLDEST_SQLITE: Final = (3, 35, 0)  # the first with RETURNING
 
 # Bytes. A checkpoint copies each page once, however often it was written: the longer the log, the cheaper. On a small
-# disk it gets its share of what is free: there must be room left to copy its pages to, or it is never used again.
+# disk it gets its share of what is free: there must be room left to copy its pages to, or it is never begun anew.
 _LOG_SIZE: Final = 128 * 2**20
 _LOG_SHARE: Final = 8
+_SMALLEST_LOG: Final = 4 * 2**20  # where the disk is full now, it may not be later
 
 
 class State(IntEnum):
@@ -189,9 +190,9 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA secure_delete = FAST")
     connection.execute("PRAGMA cache_size = -8192")
     connection.execute("PRAGMA temp_store = MEMORY")
-    log_size = min(_LOG_SIZE, shutil.disk_usage(path.parent).free // _LOG_SHARE)
+    log_size = min(_LOG_SIZE, max(_SMALLEST_LOG, shutil.disk_usage(path.parent).free // _LOG_SHARE))
     page_size = connection.execute("PRAGMA page_size").fetchone()[0]  # older files have smaller pages
-    connection.execute(f"PRAGMA wal_autocheckpoint = {max(1, log_size // page_size)}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {log_size // page_size}")
     connection.execute(f"PRAGMA journal_size_limit = {log_size}")
     _migrate(connection, path)
 
