@@ -36,9 +36,9 @@ _LOOK_AGAIN = 0.5
 class SQLiteInbox(Inbox):
     """Keeps deliveries in a SQLite file (write-ahead log, ``synchronous=FULL``).
 
-    One thread writes; whatever waits at the same time shares one commit. Beside the file lie SQLite's own ``-wal`` and
-    ``-shm``, and one empty ``-owner-…`` for each open inbox. The disk must be local: SQLite's log does not work over
-    a network.
+    One thread writes; whatever waits at the same time shares one commit. Beside the file lie SQLite's own ``-wal``, of
+    about 128 MiB at the most and less on a small disk, and ``-shm``, and one empty ``-owner-…`` for each open inbox.
+    The disk must be local: SQLite's log does not work over a network.
 
     Args:
         path: the file; created readable and writable only by its owner. Its directory must exist.
